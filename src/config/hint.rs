@@ -1,0 +1,46 @@
+//! What `hint` can be told.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, JudgeConfig, require, require_url};
+
+/// Configuration of the `hint` stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HintConfig {
+    /// Stay and follow the store instead of handling what is there.
+    pub follow: bool,
+    /// Milliseconds between two looks at the store.
+    pub poll_ms: u64,
+    /// Address of the server that scores replies by ids; the policy's own by default.
+    pub teacher: String,
+    /// Characters that a hint must exceed to be accepted.
+    pub hint_chars_min: usize,
+    /// Who finds hints, and how.
+    #[serde(flatten)]
+    pub judge: JudgeConfig,
+}
+
+impl Default for HintConfig {
+    fn default() -> Self {
+        Self {
+            follow: false,
+            poll_ms: 250,
+            teacher: "http://127.0.0.1:30000".to_owned(),
+            hint_chars_min: 10,
+            judge: JudgeConfig::default(),
+        }
+    }
+}
+
+impl HintConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first key whose value cannot be worked with.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        require(self.poll_ms > 0, "poll_ms", self.poll_ms, "a whole number above 0")?;
+        require_url("teacher", &self.teacher)?;
+        self.judge.validate()
+    }
+}

@@ -1,0 +1,35 @@
+//! What `score` can be told.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, JudgeConfig, require};
+
+/// Configuration of the `score` stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScoreConfig {
+    /// Stay and follow the store instead of handling what is there.
+    pub follow: bool,
+    /// Milliseconds between two looks at the store.
+    pub poll_ms: u64,
+    /// Who judges, and how.
+    #[serde(flatten)]
+    pub judge: JudgeConfig,
+}
+
+impl Default for ScoreConfig {
+    fn default() -> Self {
+        Self { follow: false, poll_ms: 250, judge: JudgeConfig::default() }
+    }
+}
+
+impl ScoreConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first key whose value cannot be worked with.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        require(self.poll_ms > 0, "poll_ms", self.poll_ms, "a whole number above 0")?;
+        self.judge.validate()
+    }
+}

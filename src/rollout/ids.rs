@@ -1,0 +1,66 @@
+//! Names of things: turns and weights versions.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The identity of one answered request: a UUIDv7, so that ids sort by the time they were made.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TurnId(pub u128);
+
+/// A text that is no turn id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a turn id (expected a UUID)")]
+pub struct InvalidTurnId(pub String);
+
+impl TurnId {
+    /// A fresh id, stamped with the present time.
+    pub fn now() -> Self {
+        Self(uuid::Uuid::now_v7().as_u128())
+    }
+}
+
+impl fmt::Display for TurnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        uuid::Uuid::from_u128(self.0).as_hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for TurnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TurnId({self})")
+    }
+}
+
+impl FromStr for TurnId {
+    type Err = InvalidTurnId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        uuid::Uuid::parse_str(text)
+            .map(|id| Self(id.as_u128()))
+            .map_err(|_| InvalidTurnId(text.to_owned()))
+    }
+}
+
+/// A weights version. 0 is the base model; each optimizer step makes the next number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub u64);
+
+impl Version {
+    /// The base model, before any training.
+    pub const BASE: Self = Self(0);
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A run of consecutive response tokens that were sampled by one weights version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionSpan {
+    /// Index of the first response token of the run.
+    pub start: u32,
+    /// The version that sampled it.
+    pub version: Version,
+}

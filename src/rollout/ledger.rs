@@ -1,0 +1,247 @@
+//! The states of a turn, folded from the rows about it.
+//!
+//! This is the one definition of *every turn is accounted for*:
+//! acknowledged = trained + waiting + rejected with a reason.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    Deployment, Hint, HintStatus, Rollout, Score, ScoreStatus, Step, Turn, TurnId, TurnKind,
+    Version, labelled,
+};
+
+labelled! {
+    /// Why a turn will not be trained on.
+    Rejection {
+        /// Housekeeping of the client.
+        Side = "side",
+        /// The user or the request asked not to be learned from.
+        DoNotTrain = "do_not_train",
+        /// The session ended without anything after the reply.
+        NoNextState = "no_next_state",
+        /// A retry: its original carries the feedback.
+        Retry = "retry",
+        /// The judge gave no usable verdict.
+        JudgeFailed = "judge_failed",
+        /// Neither a verdict nor a hint: nothing to learn.
+        Neutral = "neutral",
+        /// The recorded messages did not render to the recorded prompt.
+        RenderMismatch = "render_mismatch",
+        /// The teacher could not score the reply.
+        TeacherFailed = "teacher_failed",
+        /// Empty, cut off or looping.
+        Degenerate = "degenerate",
+        /// Sampled greedily, so that the recorded log-probabilities are not the behaviour's.
+        Greedy = "greedy",
+        /// Too many versions behind.
+        Stale = "stale",
+        /// More tokens than a step may hold.
+        TooLong = "too_long",
+        /// A recorded value is not finite or arrays disagree in length.
+        Malformed = "malformed",
+        /// Its batch made a version that was refused or rolled back, or gave a non-finite step.
+        Quarantined = "quarantined",
+        /// Erased on request.
+        Erased = "erased",
+    }
+}
+
+/// A label that names no reason for rejection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a rejection reason")]
+pub struct UnknownRejection(pub String);
+
+/// Where a turn stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TurnState {
+    /// Answered; its session has not moved on yet.
+    Answered,
+    /// Closed; waits for the judge.
+    Closed,
+    /// Judged for score or hint, but not for both yet.
+    HalfJudged,
+    /// Has its score and hint; waits for the trainer.
+    Ready,
+    /// Consumed by the batch that made this version.
+    Trained(Version),
+    /// Put aside.
+    Rejected(Rejection),
+}
+
+impl TurnState {
+    /// The stable label of the state, without its reason or version.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Closed => "closed",
+            Self::HalfJudged => "half_judged",
+            Self::Ready => "ready",
+            Self::Trained(_) => "trained",
+            Self::Rejected(_) => "rejected",
+        }
+    }
+
+    /// Whether the turn may still be trained on.
+    pub const fn is_waiting(self) -> bool {
+        matches!(self, Self::Answered | Self::Closed | Self::HalfJudged | Self::Ready)
+    }
+}
+
+/// What is known of each turn, built by feeding it rows in any order.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    turns: BTreeMap<TurnId, Entry>,
+    /// The versions whose batches hold a turn.
+    batches: HashMap<TurnId, Vec<Version>>,
+    rejected: HashMap<TurnId, Rejection>,
+    retired: BTreeSet<Version>,
+    parents: BTreeMap<Version, Version>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Entry {
+    recorded: bool,
+    rollout: Option<(u32, TurnKind, bool, bool)>,
+    score: Option<(ScoreStatus, i8)>,
+    hint: Option<HintStatus>,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a turn row.
+    pub fn turn(&mut self, turn: &Turn) {
+        self.turn_id(turn.turn_id);
+    }
+
+    /// Takes the identity of a turn row, where the rest is not needed.
+    pub fn turn_id(&mut self, turn: TurnId) {
+        self.turns.entry(turn).or_default().recorded = true;
+    }
+
+    /// Takes a rollout row; the highest revision of a turn counts.
+    pub fn rollout(&mut self, row: &Rollout) {
+        let entry = self.turns.entry(row.turn_id).or_default();
+        if entry.rollout.is_none_or(|(revision, ..)| row.revision >= revision) {
+            entry.rollout =
+                Some((row.revision, row.kind, row.next_state.is_some(), row.retry_of.is_some()));
+        }
+    }
+
+    /// Takes a score row; the last one counts.
+    pub fn score(&mut self, row: &Score) {
+        self.turns.entry(row.turn_id).or_default().score = Some((row.status, row.score));
+    }
+
+    /// Takes a hint row; the last one counts.
+    pub fn hint(&mut self, row: &Hint) {
+        self.turns.entry(row.turn_id).or_default().hint = Some(row.status);
+    }
+
+    /// Takes a step row.
+    pub fn step(&mut self, row: &Step) {
+        if let Some(version) = row.version {
+            self.parents.insert(version, row.parent);
+            for trained in &row.trained {
+                self.turns.entry(trained.turn_id).or_default();
+                self.batches.entry(trained.turn_id).or_default().push(version);
+            }
+        }
+        for rejected in &row.rejected {
+            self.turns.entry(rejected.turn_id).or_default();
+            self.rejected.insert(rejected.turn_id, rejected.reason);
+        }
+    }
+
+    /// Takes a deployment row.
+    pub fn deployment(&mut self, row: &Deployment) {
+        self.retired.extend(row.retired.iter().copied());
+    }
+
+    /// Whether a version, or one it was built on, was refused or rolled back.
+    pub fn is_dead(&self, version: Version) -> bool {
+        let mut at = version;
+        loop {
+            if self.retired.contains(&at) {
+                return true;
+            }
+            match self.parents.get(&at) {
+                Some(&parent) if parent < at => at = parent,
+                _ => return false,
+            }
+        }
+    }
+
+    /// The turns that other tables name but that no turn row records.
+    pub fn orphans(&self) -> Vec<TurnId> {
+        let unrecorded = self.turns.iter().filter(|(_, entry)| !entry.recorded);
+        unrecorded.map(|(id, _)| *id).collect()
+    }
+
+    /// The turns that entered more than one batch of the surviving lineage, with the versions.
+    pub fn trained_twice(&self) -> Vec<(TurnId, Vec<Version>)> {
+        let mut twice: Vec<_> = self
+            .batches
+            .iter()
+            .map(|(id, versions)| {
+                let alive = versions.iter().copied().filter(|v| !self.is_dead(*v)).collect();
+                (*id, alive)
+            })
+            .filter(|(_, alive): &(TurnId, Vec<Version>)| alive.len() > 1)
+            .collect();
+        twice.sort();
+        twice
+    }
+
+    /// The state of one turn, or `None` if no turn row records it.
+    pub fn state(&self, turn: TurnId) -> Option<TurnState> {
+        self.turns.get(&turn).filter(|entry| entry.recorded).map(|entry| self.fold(turn, entry))
+    }
+
+    /// Every recorded turn with its state, oldest first.
+    pub fn states(&self) -> impl Iterator<Item = (TurnId, TurnState)> + '_ {
+        self.turns
+            .iter()
+            .filter(|(_, entry)| entry.recorded)
+            .map(|(id, entry)| (*id, self.fold(*id, entry)))
+    }
+
+    fn fold(&self, turn: TurnId, entry: &Entry) -> TurnState {
+        if let Some(versions) = self.batches.get(&turn) {
+            return match versions.iter().copied().find(|v| !self.is_dead(*v)) {
+                Some(version) => TurnState::Trained(version),
+                None => TurnState::Rejected(Rejection::Quarantined),
+            };
+        }
+        if let Some(reason) = self.rejected.get(&turn) {
+            return TurnState::Rejected(*reason);
+        }
+        match entry.rollout {
+            None => TurnState::Answered,
+            Some((_, TurnKind::Side, ..)) => TurnState::Rejected(Rejection::Side),
+            Some((_, _, _, true)) => TurnState::Rejected(Rejection::Retry),
+            Some((_, _, false, _)) => TurnState::Rejected(Rejection::NoNextState),
+            Some((_, TurnKind::Main, true, false)) => judged(entry),
+        }
+    }
+}
+
+/// The state of a closed main turn, by its score and hint.
+fn judged(entry: &Entry) -> TurnState {
+    match (entry.score, entry.hint) {
+        (None, None) => TurnState::Closed,
+        (None, Some(_)) | (Some(_), None) => TurnState::HalfJudged,
+        (_, Some(HintStatus::RenderMismatch)) => TurnState::Rejected(Rejection::RenderMismatch),
+        (Some(_), Some(HintStatus::Accepted)) => TurnState::Ready,
+        (Some((ScoreStatus::Judged, score)), Some(_)) if score != 0 => TurnState::Ready,
+        (Some((ScoreStatus::JudgeFailed, _)), _) | (_, Some(HintStatus::JudgeFailed)) => {
+            TurnState::Rejected(Rejection::JudgeFailed)
+        }
+        (_, Some(HintStatus::TeacherFailed)) => TurnState::Rejected(Rejection::TeacherFailed),
+        (_, Some(HintStatus::TooLong)) => TurnState::Rejected(Rejection::TooLong),
+        (Some(_), Some(HintStatus::NoHint)) => TurnState::Rejected(Rejection::Neutral),
+    }
+}

@@ -1,0 +1,41 @@
+//! The judge's verdict on a reply.
+
+use super::{TurnId, labelled};
+
+labelled! {
+    /// How scoring a turn ended.
+    ScoreStatus {
+        /// The votes were counted.
+        Judged = "judged",
+        /// No usable vote could be had; the turn is rejected as `judge_failed`.
+        JudgeFailed = "judge_failed",
+    }
+}
+
+/// One sampled verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vote {
+    /// -1, 0 or +1; `None` if the judge's text held no verdict.
+    pub value: Option<i8>,
+    /// What the judge wrote.
+    pub text: String,
+}
+
+/// A row of the `scores` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Score {
+    /// The judged turn.
+    pub turn_id: TurnId,
+    /// Name and version of the judge (`rules@1`, `openai@1:<model>`).
+    pub judge: String,
+    /// Whether `score` can be used.
+    pub status: ScoreStatus,
+    /// Every vote, in order.
+    pub votes: Vec<Vote>,
+    /// The majority: -1, 0 or +1; a tie is 0. 0 also where `status` is not `Judged`.
+    pub score: i8,
+    /// The text of one vote of the majority, or why the judge failed.
+    pub reasoning: String,
+    /// Microseconds since the Unix epoch.
+    pub judged_at_us: i64,
+}

@@ -1,0 +1,9 @@
+//! One room per stage, none importing another; `inspect` reads what they left.
+
+pub mod collect;
+pub mod deploy;
+pub mod hint;
+pub mod inspect;
+pub mod score;
+pub mod serve;
+pub mod train;
