@@ -1,5 +1,7 @@
 //! What `hint` can be told.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, JudgeConfig, require, require_url};
@@ -14,6 +16,8 @@ pub struct HintConfig {
     pub poll_ms: u64,
     /// Address of the server that scores replies by ids; the policy's own by default.
     pub teacher: String,
+    /// File that holds the teacher's API key.
+    pub teacher_key_file: Option<PathBuf>,
     /// Characters that a hint must exceed to be accepted.
     pub hint_chars_min: usize,
     /// Who finds hints, and how.
@@ -27,6 +31,7 @@ impl Default for HintConfig {
             follow: false,
             poll_ms: 250,
             teacher: "http://127.0.0.1:30000".to_owned(),
+            teacher_key_file: None,
             hint_chars_min: 10,
             judge: JudgeConfig::default(),
         }
