@@ -1,0 +1,1 @@
+"""Makes the embedded model of testdata/model: corpus, tokenizer, training, checks, report."""
