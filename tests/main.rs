@@ -1,1 +1,2 @@
 //! The one integration binary: a module per stage, and those that span stages.
+mod tidy;

@@ -4,6 +4,7 @@
 //! by which a stage shows the others that it lives.
 
 pub mod heartbeat;
+pub mod run;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -1,0 +1,69 @@
+//! Events of the supervisor.
+
+use super::{Event, Level};
+
+/// A child process began.
+pub struct ChildStarted {
+    /// Its stage.
+    pub stage: &'static str,
+    /// Its process id.
+    pub pid: u32,
+}
+
+impl Event for ChildStarted {
+    const NAME: &'static str = "child_started";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        format!("{} started (pid {})", self.stage, self.pid)
+    }
+}
+
+/// A child process ended while it should have stayed.
+pub struct ChildDied {
+    /// Its stage.
+    pub stage: &'static str,
+    /// How it ended.
+    pub status: String,
+    /// Milliseconds until it is started again.
+    pub restart_in_ms: u64,
+}
+
+impl Event for ChildDied {
+    const NAME: &'static str = "child_died";
+    const LEVEL: Level = Level::Warn;
+
+    fn line(&self) -> String {
+        format!("{} ended ({}); again in {} ms", self.stage, self.status, self.restart_in_ms)
+    }
+}
+
+/// A child did not leave in time and was killed.
+pub struct ChildKilled {
+    /// Its stage.
+    pub stage: &'static str,
+}
+
+impl Event for ChildKilled {
+    const NAME: &'static str = "child_killed";
+    const LEVEL: Level = Level::Warn;
+
+    fn line(&self) -> String {
+        format!("{} did not leave in time and was killed", self.stage)
+    }
+}
+
+/// How the loop stands could not be read.
+pub struct FiguresUnread {
+    /// Why.
+    pub error: String,
+}
+
+impl Event for FiguresUnread {
+    const NAME: &'static str = "figures_unread";
+    const LEVEL: Level = Level::Warn;
+
+    fn line(&self) -> String {
+        format!("progress not read: {}", self.error)
+    }
+}

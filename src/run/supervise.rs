@@ -1,0 +1,225 @@
+//! The life of the loop: one lock, the server first, the others once it answers, then tending
+//! until the end, and leaving in order.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::child::Stage;
+use super::{Figures, Plan, Screen};
+use crate::config::RunConfig;
+use crate::events::{self, run::FiguresUnread};
+use crate::fault::Explain;
+
+/// How often children are tended and figures are read.
+const TEND: Duration = Duration::from_millis(250);
+/// How long the server may take to load its model.
+const SERVER_START: Duration = Duration::from_secs(600);
+
+/// What `run` did, for its last line.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunSummary {
+    /// How the loop stood at the end.
+    #[serde(flatten)]
+    pub figures: serde_json::Value,
+    /// Why it ended: `steps` or `signal`.
+    pub ended_by: &'static str,
+}
+
+/// Why the loop could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another supervisor works on this home.
+    #[error("another `run` works on this home (lock {})", path.display())]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// The lock cannot be made.
+    #[error("lock {} not made", path.display())]
+    Lock {
+        /// The lock.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A child cannot be started.
+    #[error("{stage}: could not {action} {}", path.display())]
+    Child {
+        /// The stage.
+        stage: &'static str,
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A child ended too often, or for a reason that a restart does not mend.
+    #[error("{stage} ended ({status}); the end of {}:\n{tail}", log.display())]
+    GaveUp {
+        /// The stage.
+        stage: &'static str,
+        /// How it ended the last time.
+        status: String,
+        /// 2 where its command or input was wrong.
+        exit_code: u8,
+        /// Its log.
+        log: PathBuf,
+        /// The log's last lines.
+        tail: String,
+    },
+    /// The server did not answer in time.
+    #[error("the server at {url} did not answer within {seconds} s")]
+    NoServer {
+        /// Its address.
+        url: String,
+        /// The time it had.
+        seconds: u64,
+    },
+}
+
+impl Explain for RunError {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Locked { .. } => "run_locked",
+            Self::Lock { .. } => "run_lock",
+            Self::Child { .. } => "run_child",
+            Self::GaveUp { .. } => "run_gave_up",
+            Self::NoServer { .. } => "run_no_server",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Locked { .. } => "stop the other one, or use another --home".to_owned(),
+            Self::Lock { .. } | Self::Child { .. } => {
+                "the home must be a directory that can be written to".to_owned()
+            }
+            Self::GaveUp { stage, .. } => {
+                format!("nothing is lost: mend the cause and start again; see the log of {stage}")
+            }
+            Self::NoServer { .. } => "see logs/serve.log in the home".to_owned(),
+        })
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Locked { .. } | Self::Lock { .. } => 2,
+            Self::GaveUp { exit_code, .. } => *exit_code,
+            _ => 1,
+        }
+    }
+}
+
+/// Runs the loop until a signal or until enough steps went live.
+///
+/// `read` says how the loop stands; it is called a few times a second.
+///
+/// # Errors
+/// The home is in use, a child cannot be started or keeps failing.
+pub async fn run(
+    config: &RunConfig,
+    plan: &Plan,
+    mut read: impl FnMut() -> Result<Figures, String>,
+    screen: &mut Screen,
+    shutdown: CancellationToken,
+) -> Result<RunSummary, RunError> {
+    let _lock = lock(&plan.lock)?;
+    let mut stages = Vec::new();
+    let outcome = tokio::select! {
+        outcome = live(config, plan, &mut stages, &mut read, screen) => outcome,
+        () = shutdown.cancelled() => Ok("signal"),
+    };
+    leave(&mut stages, Duration::from_secs(config.drain_s)).await;
+    let figures = read().map_or(serde_json::Value::Null, |figures| figures.all);
+    screen.end();
+    Ok(RunSummary { figures, ended_by: outcome? })
+}
+
+/// Starts everything and tends it until enough steps are live.
+async fn live(
+    config: &RunConfig,
+    plan: &Plan,
+    stages: &mut Vec<Stage>,
+    read: &mut impl FnMut() -> Result<Figures, String>,
+    screen: &mut Screen,
+) -> Result<&'static str, RunError> {
+    for (index, child) in plan.children.iter().enumerate() {
+        stages.push(Stage::start(plan, child, config)?);
+        if index == 0 {
+            wait_for_server(plan, &mut stages[0]).await?;
+            screen.serving(&plan.url());
+        }
+    }
+    let mut first: Option<u64> = None;
+    loop {
+        for stage in stages.iter_mut() {
+            stage.tend(plan, config)?;
+        }
+        match read() {
+            Ok(figures) => {
+                let deaths = stages.iter().map(|stage| (stage.name(), stage.deaths()));
+                screen.show(&figures, deaths);
+                let begun = *first.get_or_insert(figures.deployed);
+                if config.exit_after_steps.is_some_and(|n| figures.deployed >= begun + n) {
+                    return Ok("steps");
+                }
+            }
+            Err(error) => events::emit(FiguresUnread { error }),
+        }
+        tokio::time::sleep(TEND).await;
+    }
+}
+
+/// Waits until the server's port answers, or says why it does not.
+async fn wait_for_server(plan: &Plan, server: &mut Stage) -> Result<(), RunError> {
+    let deadline = tokio::time::Instant::now() + SERVER_START;
+    while tokio::time::Instant::now() < deadline {
+        if let Some(status) = server.ended() {
+            return Err(server.gave_up(status));
+        }
+        if healthy(plan).await {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err(RunError::NoServer { url: plan.url(), seconds: SERVER_START.as_secs() })
+}
+
+/// Whether our own server answers `/health`.
+async fn healthy(plan: &Plan) -> bool {
+    let request = reqwest::Client::new()
+        .get(format!("{}/health", plan.url()))
+        .timeout(Duration::from_secs(2))
+        .send();
+    request.await.is_ok_and(|response| response.status().is_success())
+}
+
+/// The server leaves last, so that what the others still ask of it is answered.
+async fn leave(stages: &mut [Stage], drain: Duration) {
+    let deadline = tokio::time::Instant::now() + drain;
+    let (server, others): (Vec<_>, Vec<_>) = stages.iter_mut().partition(|s| s.name() == "serve");
+    for group in [others, server] {
+        for stage in group {
+            stage.ask_to_leave();
+            stage.leave(deadline).await;
+        }
+    }
+}
+
+fn lock(path: &Path) -> Result<File, RunError> {
+    let failed = |source| RunError::Lock { path: path.to_owned(), source };
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    let file = File::options().create(true).append(true).open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(RunError::Locked { path: path.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
