@@ -46,8 +46,9 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut open = vec![dir.to_owned()];
     while let Some(dir) = open.pop() {
-        for entry in std::fs::read_dir(&dir).unwrap().map(Result::unwrap) {
-            let path = entry.path();
+        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
+        for entry in entries {
+            let path = entry.unwrap().path();
             if path.is_dir() { open.push(path) } else { files.push(path) }
         }
     }
@@ -268,9 +269,14 @@ fn each_file_of_testdata_has_a_maker() {
         .map(|(pattern, _)| pattern)
         .collect();
     let made = |file: &str| {
-        patterns.iter().any(|pattern| match pattern.strip_suffix("**") {
-            Some(folder) => file.starts_with(folder),
-            None => file == *pattern,
+        patterns.iter().any(|pattern| {
+            if let Some(folder) = pattern.strip_suffix("**") {
+                file.starts_with(folder)
+            } else if let Some(start) = pattern.strip_suffix('*') {
+                file.strip_prefix(start).is_some_and(|rest| !rest.contains('/'))
+            } else {
+                file == *pattern
+            }
         })
     };
     let orphans: Vec<String> = files_below(&testdata)
