@@ -1,1 +1,21 @@
-//! The `render` room.
+//! Messages to tokens and back: the only room that knows the tokenizer and the chat template.
+//!
+//! - [`Renderer`]: one model directory's tokenizer, template and end-of-turn ids.
+//! - [`Detokenizer`]: ids to text as they come, never cutting a character.
+//! - [`ReplyParser`]: text to content, reasoning and tool calls as it comes.
+//! - [`with_hint`]: the request as the teacher sees it.
+
+mod detokenizer;
+mod error;
+mod messages;
+mod renderer;
+mod reply;
+mod template;
+#[cfg(test)]
+mod tests;
+
+pub use detokenizer::Detokenizer;
+pub use error::RenderError;
+pub use messages::{INTERNAL_CONTEXT, with_hint};
+pub use renderer::Renderer;
+pub use reply::{ReplyOptions, ReplyParser, ReplyPart};
