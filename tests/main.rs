@@ -1,3 +1,5 @@
 //! The one integration binary: a module per stage, and those that span stages.
-mod tidy;
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test itself")]
 mod render;
+mod store;
+mod tidy;

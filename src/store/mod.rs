@@ -1,1 +1,103 @@
-//! The `store` room.
+//! Append-only tables of Parquet segments, where the stages meet.
+//!
+//! A table lies under `store/<table>/w=<writer>/e=<epoch>/<seq>.parquet`. A segment is written
+//! once, durably, and never changed: putting it in place is the commit. Each start of a writer
+//! takes an epoch directory of its own, so that no two processes ever write to one name.
+//! [`Tail`] reads what is new; a segment that cannot be read is reported and the others are read
+//! all the same. The columns, the guarantees and the limits are in `docs/store.md`.
+
+mod columns;
+mod errors;
+mod parts;
+mod reader;
+mod records;
+mod schema;
+mod segment;
+mod table;
+mod tail;
+mod writer;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use errors::StoreError;
+pub use parts::{RolloutPart, TurnPart};
+pub use reader::{read_file, rows_of};
+pub use schema::{Part, Record, SCHEMA_VERSION};
+pub use table::Table;
+pub use tail::{Polled, Tail};
+pub use writer::{Writer, write_file};
+
+use crate::config::Home;
+use errors::io;
+
+/// Leftovers of a writer that died are removed when they are older than this.
+const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
+
+/// The tables of one home. A cheap handle: clones share nothing but the path.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// The store of `home`, which is created if it is not there yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the directory cannot be made (a read-only home, a file in its place).
+    pub fn open(home: &Home) -> Result<Self, StoreError> {
+        let root = home.store();
+        for dir in [root.clone(), segment::temp_dir(&root)] {
+            if !dir.is_dir() {
+                fs::create_dir_all(&dir).map_err(io("create the directory", &dir))?;
+            }
+        }
+        segment::remove_leftovers(&root, LEFTOVER_AGE);
+        Ok(Self { root })
+    }
+
+    /// The directory that holds the tables.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A writer with a new epoch of its own.
+    ///
+    /// # Errors
+    /// [`StoreError::WriterName`] for a name that cannot stand in a path; [`StoreError::Io`] if
+    /// the epoch's directory cannot be made.
+    pub fn writer<R: Record>(&self, writer: &str) -> Result<Writer<R>, StoreError> {
+        Writer::open(&self.root, writer)
+    }
+
+    /// A reader that has seen nothing yet.
+    pub fn tail<R: Part>(&self) -> Tail<R> {
+        Tail::new(self.root.join(R::TABLE.label()))
+    }
+
+    /// Every row of a table, by writer, epoch and segment.
+    ///
+    /// # Errors
+    /// The first segment that cannot be read.
+    pub fn read_all<R: Part>(&self) -> Result<Vec<R>, StoreError> {
+        let mut rows = Vec::new();
+        for path in self.segments(R::TABLE)? {
+            rows.append(&mut read_file::<R>(&path)?);
+        }
+        Ok(rows)
+    }
+
+    /// The segments of a table, by writer, epoch and number. Temporary files and names that are
+    /// no segment's are left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if a directory cannot be listed.
+    pub fn segments(&self, table: Table) -> Result<Vec<PathBuf>, StoreError> {
+        let mut paths = Vec::new();
+        for epoch in segment::epochs(&self.root.join(table.label()))? {
+            paths.extend(segment::numbers(&epoch)?.into_iter().map(|n| segment::path(&epoch, n)));
+        }
+        Ok(paths)
+    }
+}

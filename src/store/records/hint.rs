@@ -1,0 +1,72 @@
+//! `hints`.
+
+use arrow::datatypes::{Float32Type, Int8Type, UInt64Type};
+
+use crate::rollout::{Hint, HintStatus, HintVote, Version};
+use crate::store::columns::{Batch, Columns, Mismatch};
+use crate::store::{Part, Record, Table};
+
+impl Record for Hint {
+    fn encode(rows: &[Self]) -> Batch {
+        let each = rows.iter();
+        let teacher = each.clone().map(|r| r.teacher_logprobs.as_slice());
+        let student = each.clone().map(|r| r.student_logprobs.as_slice());
+        Batch::new()
+            .text("turn_id", each.clone().map(|r| r.turn_id.to_string()))
+            .text("judge", each.clone().map(|r| &r.judge))
+            .text("status", each.clone().map(|r| r.status.label()))
+            .struct_lists("votes", each.clone().map(|r| r.votes.as_slice()), |batch, votes| {
+                batch
+                    .optional_numbers::<Int8Type>("value", votes.iter().map(|v| v.value))
+                    .optional_text("hint", votes.iter().map(|v| v.hint.as_ref()))
+                    .text("text", votes.iter().map(|v| &v.text))
+            })
+            .text("hint", each.clone().map(|r| &r.hint))
+            .optional_numbers::<UInt64Type>(
+                "scored_by",
+                each.clone().map(|r| r.scored_by.map(|version| version.0)),
+            )
+            .number_lists::<Float32Type>("teacher_logprobs", teacher)
+            .number_lists::<Float32Type>("student_logprobs", student)
+            .text("detail", each.clone().map(|r| &r.detail))
+            .times("hinted_at", each.map(|r| r.hinted_at_us))
+    }
+}
+
+impl Part for Hint {
+    const TABLE: Table = Table::Hints;
+
+    fn decode(columns: &Columns<'_>) -> Result<Vec<Self>, Mismatch> {
+        let mut turn_id = columns.turn_ids("turn_id")?;
+        let mut judge = columns.text("judge")?;
+        let mut status = columns.labels("status", HintStatus::from_label)?;
+        let mut votes = columns.struct_lists("votes", |columns| {
+            let mut value = columns.optional_numbers::<Int8Type>("value")?;
+            let mut hint = columns.optional_text("hint")?;
+            let mut text = columns.text("text")?;
+            columns.rows(|| {
+                Ok(HintVote { value: value.take()?, hint: hint.take()?, text: text.take()? })
+            })
+        })?;
+        let mut hint = columns.text("hint")?;
+        let mut scored_by = columns.optional_numbers::<UInt64Type>("scored_by")?;
+        let mut teacher = columns.number_lists::<Float32Type>("teacher_logprobs")?;
+        let mut student = columns.number_lists::<Float32Type>("student_logprobs")?;
+        let mut detail = columns.text("detail")?;
+        let mut hinted_at = columns.times("hinted_at")?;
+        columns.rows(|| {
+            Ok(Self {
+                turn_id: turn_id.take()?,
+                judge: judge.take()?,
+                status: status.take()?,
+                votes: votes.take()?,
+                hint: hint.take()?,
+                scored_by: scored_by.take()?.map(Version),
+                teacher_logprobs: teacher.take()?,
+                student_logprobs: student.take()?,
+                detail: detail.take()?,
+                hinted_at_us: hinted_at.take()?,
+            })
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! `scores`.
+
+use arrow::datatypes::Int8Type;
+
+use crate::rollout::{Score, ScoreStatus, Vote};
+use crate::store::columns::{Batch, Columns, Mismatch};
+use crate::store::{Part, Record, Table};
+
+impl Record for Score {
+    fn encode(rows: &[Self]) -> Batch {
+        let each = rows.iter();
+        Batch::new()
+            .text("turn_id", each.clone().map(|r| r.turn_id.to_string()))
+            .text("judge", each.clone().map(|r| &r.judge))
+            .text("status", each.clone().map(|r| r.status.label()))
+            .struct_lists("votes", each.clone().map(|r| r.votes.as_slice()), |batch, votes| {
+                batch
+                    .optional_numbers::<Int8Type>("value", votes.iter().map(|v| v.value))
+                    .text("text", votes.iter().map(|v| &v.text))
+            })
+            .numbers::<Int8Type>("score", each.clone().map(|r| r.score))
+            .text("reasoning", each.clone().map(|r| &r.reasoning))
+            .times("judged_at", each.map(|r| r.judged_at_us))
+    }
+}
+
+impl Part for Score {
+    const TABLE: Table = Table::Scores;
+
+    fn decode(columns: &Columns<'_>) -> Result<Vec<Self>, Mismatch> {
+        let mut turn_id = columns.turn_ids("turn_id")?;
+        let mut judge = columns.text("judge")?;
+        let mut status = columns.labels("status", ScoreStatus::from_label)?;
+        let mut votes = columns.struct_lists("votes", |columns| {
+            let mut value = columns.optional_numbers::<Int8Type>("value")?;
+            let mut text = columns.text("text")?;
+            columns.rows(|| Ok(Vote { value: value.take()?, text: text.take()? }))
+        })?;
+        let mut score = columns.numbers::<Int8Type>("score")?;
+        let mut reasoning = columns.text("reasoning")?;
+        let mut judged_at = columns.times("judged_at")?;
+        columns.rows(|| {
+            Ok(Self {
+                turn_id: turn_id.take()?,
+                judge: judge.take()?,
+                status: status.take()?,
+                votes: votes.take()?,
+                score: score.take()?,
+                reasoning: reasoning.take()?,
+                judged_at_us: judged_at.take()?,
+            })
+        })
+    }
+}
