@@ -1,1 +1,23 @@
-//! The `model` room.
+//! The decoder: configuration, weights, the forward pass and its gradient.
+//!
+//! One definition serves batched decoding, chunked prefill, scoring and training. What differs
+//! between them is where keys and values come from, and that is the [`Attend`] trait.
+
+mod attention;
+mod config;
+mod decoder;
+mod error;
+//mod flash;
+//mod gradient;
+//mod head;
+mod load;
+mod parameters;
+mod rope;
+mod save;
+
+pub use attention::{Attend, Causal, attend_chunk};
+pub use config::{Architecture, ModelConfig};
+pub use decoder::Decoder;
+pub use error::ModelError;
+pub use parameters::{Parameter, ParameterSpec, Parameters};
+pub use save::SaveDtype;

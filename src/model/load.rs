@@ -1,0 +1,173 @@
+//! Reading the weights of a Hugging Face directory: one safetensors file, or an index of shards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use half::{bf16, f16};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use super::{ModelConfig, ModelError, Parameter, ParameterSpec, Parameters};
+
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// Reads every parameter of `config` from `dir`, as f32, to `device`.
+///
+/// Holds one file at a time in memory, beside what was read of the others.
+pub(super) fn parameters(
+    dir: &Path,
+    config: &ModelConfig,
+    device: &Device,
+) -> Result<Parameters, ModelError> {
+    let files = weight_files(dir)?;
+    let specs = config.parameters();
+    let by_name: BTreeMap<&str, &ParameterSpec> =
+        specs.iter().map(|spec| (spec.name.as_str(), spec)).collect();
+    let mut parameters = Parameters::new();
+    for (path, listed) in &files {
+        let reader = Reader { path, config, specs: &by_name, device };
+        reader.read(listed, &mut parameters)?;
+    }
+    let at = if files.len() == 1 { files[0].0.clone() } else { dir.to_owned() };
+    for spec in &specs {
+        if parameters.get(&spec.name).is_none() {
+            return Err(ModelError::MissingTensor {
+                path: at,
+                tensor: spec.name.clone(),
+                expected: spec.shape.clone(),
+            });
+        }
+    }
+    Ok(parameters)
+}
+
+/// The files that hold weights, each with the tensors that the index says are in it (none where
+/// there is no index).
+fn weight_files(dir: &Path) -> Result<Vec<(PathBuf, BTreeSet<String>)>, ModelError> {
+    let whole = dir.join(WEIGHTS);
+    let index = dir.join(INDEX);
+    if whole.is_file() {
+        return Ok(vec![(whole, BTreeSet::new())]);
+    }
+    if !index.is_file() {
+        return Err(ModelError::NoWeights { path: dir.to_owned() });
+    }
+    let text = std::fs::read_to_string(&index)
+        .map_err(|source| ModelError::Read { path: index.clone(), source })?;
+    let root: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|source| ModelError::Json { path: index.clone(), source })?;
+    let wrong = |reason: String| ModelError::Index { path: index.clone(), reason };
+    let map = root
+        .get("weight_map")
+        .and_then(serde_json::Value::as_object)
+        .filter(|map| !map.is_empty())
+        .ok_or_else(|| wrong("`weight_map` is missing, empty or no object".to_owned()))?;
+    let mut files: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    for (tensor, file) in map {
+        let file = file
+            .as_str()
+            .ok_or_else(|| wrong(format!("`weight_map.{tensor}` is {file}, no file name")))?;
+        // A shard stands beside its index: a name that leads elsewhere is not followed.
+        if Path::new(file).file_name().and_then(|name| name.to_str()) != Some(file) {
+            return Err(wrong(format!("`weight_map.{tensor}` is {file:?}, no plain file name")));
+        }
+        files.entry(dir.join(file)).or_default().insert(tensor.clone());
+    }
+    Ok(files.into_iter().collect())
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    config: &'a ModelConfig,
+    specs: &'a BTreeMap<&'a str, &'a ParameterSpec>,
+    device: &'a Device,
+}
+
+impl Reader<'_> {
+    fn read(&self, listed: &BTreeSet<String>, into: &mut Parameters) -> Result<(), ModelError> {
+        let path = self.path;
+        let bytes = std::fs::read(path)
+            .map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| ModelError::Safetensors {
+            path: path.to_owned(),
+            bytes: bytes.len(),
+            reason: error.to_string(),
+        })?;
+        for (name, view) in file.iter() {
+            let Some(spec) = self.specs.get(name) else {
+                if self.may_ignore(name) {
+                    continue;
+                }
+                return Err(ModelError::UnexpectedTensor {
+                    path: path.to_owned(),
+                    tensor: name.to_owned(),
+                    architecture: self.config.architecture.name(),
+                });
+            };
+            if into.insert(name, self.parameter(spec, &view)?).is_some() {
+                let tensor = name.to_owned();
+                return Err(ModelError::DuplicateTensor { path: path.to_owned(), tensor });
+            }
+        }
+        let expected = |name: &String| self.specs.get(name.as_str()).copied();
+        match listed.iter().filter_map(expected).find(|spec| into.get(&spec.name).is_none()) {
+            None => Ok(()),
+            Some(spec) => Err(ModelError::MissingTensor {
+                path: path.to_owned(),
+                tensor: spec.name.clone(),
+                expected: spec.shape.clone(),
+            }),
+        }
+    }
+
+    /// A copy of the tied head, and the rotary frequencies that old checkpoints keep.
+    fn may_ignore(&self, name: &str) -> bool {
+        let copied_head = self.config.tied && name == super::parameters::HEAD;
+        copied_head || name.ends_with(".rotary_emb.inv_freq")
+    }
+
+    fn parameter(
+        &self,
+        spec: &ParameterSpec,
+        view: &TensorView<'_>,
+    ) -> Result<Parameter, ModelError> {
+        let path = || self.path.to_owned();
+        let tensor = || spec.name.clone();
+        if view.shape() != spec.shape {
+            return Err(ModelError::Shape {
+                path: path(),
+                tensor: tensor(),
+                expected: spec.shape.clone(),
+                found: view.shape().to_vec(),
+            });
+        }
+        let Some(values) = to_f32(view.dtype(), view.data()) else {
+            let found = format!("{:?}", view.dtype());
+            return Err(ModelError::Dtype { path: path(), tensor: tensor(), found });
+        };
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            return Err(ModelError::NotFinite {
+                path: path(),
+                tensor: tensor(),
+                index,
+                found: values[index],
+            });
+        }
+        Ok(Parameter::from_values(spec.shape.clone(), values, self.device))
+    }
+}
+
+/// Little-endian elements as f32; nothing for a dtype that is not read.
+fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    let pairs = || bytes.as_chunks::<2>().0.iter();
+    match dtype {
+        Dtype::F32 => {
+            Some(bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect())
+        }
+        Dtype::BF16 => Some(pairs().map(|two| bf16::from_le_bytes(*two).to_f32()).collect()),
+        Dtype::F16 => Some(pairs().map(|two| f16::from_le_bytes(*two).to_f32()).collect()),
+        _ => None,
+    }
+}
