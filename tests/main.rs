@@ -1,5 +1,7 @@
 //! The one integration binary: a module per stage, and those that span stages.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test itself")]
+mod golden;
+mod parity;
 mod render;
 mod store;
 mod tidy;

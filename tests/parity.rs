@@ -1,6 +1,7 @@
 //! The decoder against golden values that were computed in f64.
 
 use burn::tensor::Device;
+use burn::tensor::activation::log_softmax;
 use openclaw_rl::model::{Causal, Decoder, ModelConfig};
 
 use crate::golden::{self, Golden, difference};
@@ -38,5 +39,26 @@ fn parity_of_both_styles_of_config() {
         let new = ModelConfig::load(&set.dir.join("model/config.json")).unwrap();
         let old = ModelConfig::load(&set.dir.join("model/config_v4.json")).unwrap();
         assert_eq!(new, old, "{}", set.name());
+    }
+}
+
+#[test]
+fn parity_of_log_softmax_of_the_response() {
+    for set in golden::sets() {
+        let decoder = load(&set);
+        let vocab = decoder.config().vocab_size;
+        for sample in set.samples() {
+            let len = sample.tokens.len();
+            let positions: Vec<u32> = (0..len as u32).collect();
+            let hidden = decoder.hidden(&sample.tokens, &positions, &mut Causal::with_chunk(5));
+            let logits = log_softmax(decoder.logits(hidden), 1);
+            let logits = logits.try_into_vec_as::<f32>().unwrap();
+            let found: Vec<f32> = (sample.response_start..len)
+                .map(|at| logits[(at - 1) * vocab + sample.tokens[at] as usize])
+                .collect();
+            let expected = &set.expected["logprobs"].values[sample.responses.clone()];
+            let worst = difference(&found, expected);
+            assert_within(&set, "logprobs", worst, set.tolerance("logprobs"));
+        }
     }
 }

@@ -117,12 +117,7 @@ const HIDDEN: f32 = -1e30;
 ///
 /// # Shapes
 /// `scores` and the result: `[kv_heads, n * group, len]`.
-pub(super) fn hide_future(
-    scores: Tensor<3>,
-    n: usize,
-    group: usize,
-    offset: usize,
-) -> Tensor<3> {
+pub(super) fn hide_future(scores: Tensor<3>, n: usize, group: usize, offset: usize) -> Tensor<3> {
     let [kv_heads, rows, len] = scores.dims();
     assert!(len >= offset + n, "{len} keys for {n} queries after {offset}");
     let future = len - offset;

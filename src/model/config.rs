@@ -90,10 +90,10 @@ impl ModelConfig {
             tied: keys.flag("tie_word_embeddings")?,
             eos_ids: keys.eos_ids()?,
         };
-        if config.head_dim % 2 != 0 {
+        if !config.head_dim.is_multiple_of(2) {
             return Err(keys.wrong("head_dim", "an even number"));
         }
-        if config.heads % config.kv_heads != 0 {
+        if !config.heads.is_multiple_of(config.kv_heads) {
             let expected = format!("a divisor of num_attention_heads ({})", config.heads);
             return Err(keys.wrong("num_key_value_heads", &expected));
         }

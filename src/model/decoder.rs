@@ -165,12 +165,7 @@ impl Decoder {
     ///
     /// # Panics
     /// If there is no token, a token is not below the vocabulary's size, or the lengths differ.
-    pub fn hidden(
-        &self,
-        tokens: &[u32],
-        positions: &[u32],
-        attend: &mut dyn Attend,
-    ) -> Tensor<2> {
+    pub fn hidden(&self, tokens: &[u32], positions: &[u32], attend: &mut dyn Attend) -> Tensor<2> {
         assert_eq!(tokens.len(), positions.len(), "one position for each token");
         let rotation = self.rotation(positions);
         let mut x = self.embed(tokens);

@@ -184,7 +184,7 @@ impl Explain for ModelError {
         let hint = match self {
             Self::Config { .. } => "only Qwen3 models in the Hugging Face layout are supported",
             Self::NoWeights { .. } => {
-                "give a Hugging Face model directory: config.json, model.safetensors, tokenizer.json"
+                "give a Hugging Face directory: config.json, model.safetensors, tokenizer.json"
             }
             Self::Safetensors { .. } => "was the download or the copy cut off? fetch it again",
             Self::MissingTensor { .. } | Self::UnexpectedTensor { .. } | Self::Shape { .. } => {

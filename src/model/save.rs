@@ -27,11 +27,7 @@ impl SaveDtype {
     }
 }
 
-pub(super) fn directory(
-    decoder: &Decoder,
-    dir: &Path,
-    dtype: SaveDtype,
-) -> Result<(), ModelError> {
+pub(super) fn directory(decoder: &Decoder, dir: &Path, dtype: SaveDtype) -> Result<(), ModelError> {
     let config = config_json(decoder.config(), dtype);
     write(&dir.join("config.json"), &config)?;
     let mut tensors = Vec::new();
