@@ -1,1 +1,26 @@
-//! The `engine` room.
+//! Token ids in, sampled ids with their log-probabilities out, while weights change underneath.
+//!
+//! One thread runs steps: one decode batch of every running reply, and a bounded number of prompt
+//! tokens, so that a long prompt never stalls a stream. [`Engine`] is the handle to it,
+//! [`scheduler`] decides (a pure state machine), [`sampler`] draws, `worker` carries out, and
+//! [`Forward`] is what a model must be able to do. A swap becomes live between two steps:
+//! sequences in flight finish on the version that they began with.
+
+pub mod fake;
+mod forward;
+mod handle;
+mod request;
+pub mod sampler;
+pub mod scheduler;
+mod task;
+mod worker;
+
+pub use forward::{Forward, ForwardError, Rows, Work};
+pub use handle::Engine;
+pub use request::{
+    Answer, Emitted, EngineError, EngineOptions, EngineStats, GenerateRequest, Generation,
+    ScoreRequest, Scored,
+};
+
+#[cfg(test)]
+mod tests;

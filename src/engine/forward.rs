@@ -1,0 +1,102 @@
+//! What a model must be able to do for the engine.
+
+use std::any::Any;
+use std::sync::Arc;
+
+/// One weights version, able to advance any number of sequences by any number of tokens.
+pub trait Forward: Send + Sync + 'static {
+    /// What is kept of one sequence: its keys and values so far.
+    type Cache: Send + 'static;
+
+    /// Longest sequence, prompt and reply together, in tokens.
+    fn context(&self) -> usize;
+
+    /// Number of token ids.
+    fn vocab(&self) -> usize;
+
+    /// The cache of a sequence that has no tokens yet.
+    fn new_cache(&self) -> Self::Cache;
+
+    /// Appends each work's tokens to its cache, and fills in what its `rows` asks for.
+    ///
+    /// # Errors
+    /// The step could not be computed; every sequence of the batch is lost.
+    fn forward(&self, work: &mut [Work<'_, Self::Cache>]) -> Result<(), ForwardError>;
+}
+
+/// One sequence's share of a step.
+pub struct Work<'a, C> {
+    /// The tokens to append: at least one.
+    pub tokens: &'a [u32],
+    /// The cache of everything before them.
+    pub cache: &'a mut C,
+    /// What is wanted back.
+    pub rows: Rows<'a>,
+    /// What came back; its shape is told by `rows`. Empty before the step.
+    pub out: Vec<f32>,
+}
+
+/// What is wanted of a work's tokens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rows<'a> {
+    /// Nothing.
+    None,
+    /// The logits after the last token: `[vocab]`.
+    Last,
+    /// The log-probabilities of `targets`, as [`sampler::logprob`](super::sampler::logprob)
+    /// defines them: target i stands after token `tokens.len() - targets.len() + i`. `[targets]`.
+    Scored {
+        /// The ids to score, at most one per token.
+        targets: &'a [u32],
+        /// The temperature T.
+        temperature: f32,
+    },
+}
+
+/// A step that could not be computed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the model could not compute a step: {reason}")]
+pub struct ForwardError {
+    /// What the model or its device said.
+    pub reason: String,
+}
+
+/// A cache whose type only its model knows.
+pub(super) type AnyCache = Box<dyn Any + Send>;
+
+/// [`Forward`] without its cache type, so that a handle to the engine needs no parameter.
+pub(super) trait AnyForward: Send + Sync {
+    fn vocab(&self) -> usize;
+    fn new_cache(&self) -> AnyCache;
+    fn forward(&self, work: &mut [Work<'_, AnyCache>]) -> Result<(), ForwardError>;
+}
+
+/// The model of one version, shared by the thread and whoever loaded it.
+pub(super) type Model = Arc<dyn AnyForward>;
+
+impl<F: Forward> AnyForward for F {
+    fn vocab(&self) -> usize {
+        Forward::vocab(self)
+    }
+
+    fn new_cache(&self) -> AnyCache {
+        Box::new(Forward::new_cache(self))
+    }
+
+    fn forward(&self, work: &mut [Work<'_, AnyCache>]) -> Result<(), ForwardError> {
+        let mut outs = Vec::with_capacity(work.len());
+        let mut typed = Vec::with_capacity(work.len());
+        for Work { tokens, cache, rows, out } in work {
+            let cache = cache.downcast_mut::<F::Cache>().ok_or_else(|| ForwardError {
+                reason: "a cache of another kind of model".to_owned(),
+            })?;
+            typed.push(Work { tokens, cache, rows: *rows, out: Vec::new() });
+            outs.push(out);
+        }
+        Forward::forward(self, &mut typed)?;
+        for (out, work) in outs.into_iter().zip(typed) {
+            *out = work.out;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,281 @@
+//! What is asked of the engine, and what comes back.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::ForwardError;
+use crate::fault::Explain;
+use crate::rollout::{FinishReason, Sampling, Version};
+
+/// Limits of an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Replies computed at the same time, prompts included.
+    pub running_max: usize,
+    /// Scoring requests computed at the same time, beside the replies.
+    pub scoring_max: usize,
+    /// Requests of each kind that may wait while every place is taken; one more is
+    /// [`EngineError::Full`].
+    pub waiting_max: usize,
+    /// Prompt and scored tokens computed between two decode steps.
+    pub prefill_chunk: usize,
+    /// Key and value memory, in tokens: the sum over all sequences of their greatest length.
+    pub cache_tokens_max: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            running_max: 16,
+            scoring_max: 2,
+            waiting_max: 256,
+            prefill_chunk: 256,
+            cache_tokens_max: 131_072,
+        }
+    }
+}
+
+/// A prompt to be continued.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GenerateRequest {
+    /// The prompt: at least one id.
+    pub prompt: Vec<u32>,
+    /// How to draw. `max_tokens` counts toward the context and the cache from the start.
+    pub sampling: Sampling,
+    /// Ids that end the reply; the one that did is its last token.
+    pub stop_ids: Arc<[u32]>,
+}
+
+/// Tokens whose log-probabilities are wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoreRequest {
+    /// Prompt and reply.
+    pub ids: Vec<u32>,
+    /// Index of the first scored id: at least 1, since the first one has nothing before it.
+    pub start: usize,
+    /// The temperature T; 0 scores the plain logits.
+    pub temperature: f32,
+}
+
+/// The answer to a [`ScoreRequest`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// Full-vocabulary log-softmax of logits / T at `ids[start..]`.
+    pub logprobs: Vec<f32>,
+    /// The one version that computed them.
+    pub version: Version,
+}
+
+/// What a [`Generation`] gives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Emitted {
+    /// A sampled token.
+    Token {
+        /// Its id.
+        id: u32,
+        /// Full-vocabulary log-softmax of logits / T at the id, before any truncation.
+        logprob: f32,
+        /// The version that sampled it.
+        version: Version,
+    },
+    /// The reply is complete; nothing follows.
+    Done {
+        /// [`FinishReason::Stop`] or [`FinishReason::Length`].
+        reason: FinishReason,
+    },
+    /// The reply could not be completed; nothing follows.
+    Failed(EngineError),
+}
+
+/// A reply that is being made. Dropping it frees its place at the next step.
+///
+/// The channel behind it holds a whole reply, so that a slow reader neither stalls the other
+/// replies nor grows memory: the reply is bounded by its `max_tokens`.
+#[derive(Debug)]
+pub struct Generation {
+    pub(super) channel: mpsc::Receiver<Emitted>,
+    pub(super) ended: bool,
+}
+
+impl Generation {
+    /// The next token; then exactly one `Done` or `Failed`; then `None`.
+    pub async fn next(&mut self) -> Option<Emitted> {
+        if self.ended {
+            return None;
+        }
+        let emitted = self.channel.recv().await.unwrap_or(Emitted::Failed(EngineError::Stopped));
+        self.ended = !matches!(emitted, Emitted::Token { .. });
+        Some(emitted)
+    }
+}
+
+/// What will come of a scoring or of a swap: a future.
+///
+/// Dropping the answer to a scoring frees its place at the next step; a swap goes on.
+#[derive(Debug)]
+#[must_use = "the outcome is known only once it has been awaited"]
+pub struct Answer<T> {
+    receiver: oneshot::Receiver<Result<T, EngineError>>,
+}
+
+impl<T> Answer<T> {
+    /// The end that waits, and the end that answers; where that one is dropped, the engine stopped.
+    pub(super) fn channel() -> (Self, oneshot::Sender<Result<T, EngineError>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self { receiver }, sender)
+    }
+}
+
+impl<T> Future for Answer<T> {
+    type Output = Result<T, EngineError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = Pin::new(&mut self.receiver).poll(context);
+        answer.map(|answer| answer.unwrap_or(Err(EngineError::Stopped)))
+    }
+}
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum EngineError {
+    /// Too many requests wait already.
+    #[error("{requests} requests are running or waiting already")]
+    Full {
+        /// The limit that was met.
+        requests: usize,
+    },
+    /// The request can never fit.
+    #[error("{needed} tokens (prompt and reply) are more than the {limit} that fit")]
+    TooLong {
+        /// Prompt tokens and `max_tokens` together.
+        needed: usize,
+        /// The context of the model or the memory of the engine, whichever is less.
+        limit: usize,
+    },
+    /// The request makes no sense.
+    #[error("invalid `{field}`: {reason}")]
+    Invalid {
+        /// The field of the request.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The thread of the engine could not be started.
+    #[error("the engine's thread could not be started: {reason}")]
+    Thread {
+        /// What the system said.
+        reason: String,
+    },
+    /// The engine takes no more requests, or ended before this one was done.
+    #[error("the engine has been stopped")]
+    Stopped,
+    /// The model gave logits that are not numbers.
+    #[error("version {version} gave a non-finite logit ({value}) for token {id}")]
+    NotFinite {
+        /// The version.
+        version: Version,
+        /// The id whose logit (or log-probability) it is.
+        id: usize,
+        /// What it is.
+        value: f32,
+    },
+    /// The model could not compute a step.
+    #[error("version {version} failed")]
+    Forward {
+        /// The version.
+        version: Version,
+        /// What it said.
+        source: ForwardError,
+    },
+    /// A newer version came before this one could go live.
+    #[error("version {version} never went live: version {by} took its place")]
+    Superseded {
+        /// The version that waited.
+        version: Version,
+        /// The one that waits now.
+        by: Version,
+    },
+    /// The new weights are of another model.
+    #[error("version {version} has {what} {got}, the model being served has {expected}")]
+    OtherModel {
+        /// The version that was refused.
+        version: Version,
+        /// What differs.
+        what: &'static str,
+        /// Its size.
+        got: usize,
+        /// The size that is served.
+        expected: usize,
+    },
+}
+
+impl Explain for EngineError {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Full { .. } => "engine_full",
+            Self::TooLong { .. } => "too_long",
+            Self::Invalid { .. } => "invalid_request",
+            Self::Thread { .. } => "engine_thread",
+            Self::Stopped => "engine_stopped",
+            Self::NotFinite { .. } => "not_finite",
+            Self::Forward { .. } => "forward_failed",
+            Self::Superseded { .. } => "superseded",
+            Self::OtherModel { .. } => "other_model",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Full { .. } => Some("try again in a moment".to_owned()),
+            Self::TooLong { .. } => Some("shorten the prompt or lower `max_tokens`".to_owned()),
+            Self::NotFinite { .. } => Some("roll back to an older version".to_owned()),
+            Self::OtherModel { .. } => Some("serve it with a server of its own".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Invalid { .. } | Self::OtherModel { .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// What the engine is doing, and has done since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Replies that have a place.
+    pub running: usize,
+    /// Scoring requests that have a place.
+    pub scoring: usize,
+    /// Requests of both kinds that wait for a place.
+    pub waiting: usize,
+    /// The version that new requests take.
+    pub live: Option<Version>,
+    /// Every version that is held, the live one included.
+    pub resident: Vec<Version>,
+    /// The version that waits to go live, if one does.
+    pub pending: Option<Version>,
+    /// Key and value memory set aside, in tokens.
+    pub cache_tokens: usize,
+    /// Steps computed.
+    pub steps: u64,
+    /// Prompt tokens computed for replies.
+    pub prompt_tokens: u64,
+    /// Tokens sampled.
+    pub generated_tokens: u64,
+    /// Tokens computed for scoring.
+    pub scored_tokens: u64,
+    /// Requests completed.
+    pub completed: u64,
+    /// Requests whose asker went away.
+    pub cancelled: u64,
+    /// Requests that failed.
+    pub failed: u64,
+    /// Versions that went live after the first.
+    pub swaps: u64,
+}
