@@ -144,4 +144,4 @@ fn future_mask(n: usize, group: usize, future: usize, device: &Device) -> Tensor
 
 #[cfg(test)]
 #[path = "attention_tests.rs"]
-mod tests;
+pub(super) mod tests;

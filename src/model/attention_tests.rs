@@ -2,7 +2,7 @@ use super::*;
 use rand::{RngExt, SeedableRng};
 
 /// Random values in -1..1.
-pub(super) fn random(shape: [usize; 3], seed: u64) -> Tensor<3> {
+pub(in crate::model) fn random(shape: [usize; 3], seed: u64) -> Tensor<3> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let values = (0..shape.iter().product()).map(|_| rng.random_range(-1.0f32..1.0));
     Tensor::from_data(TensorData::new(values.collect::<Vec<_>>(), shape), &Device::flex())

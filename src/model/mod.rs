@@ -7,9 +7,9 @@ mod attention;
 mod config;
 mod decoder;
 mod error;
-//mod flash;
-//mod gradient;
-//mod head;
+mod flash;
+mod gradient;
+mod head;
 mod load;
 mod parameters;
 mod rope;
@@ -19,5 +19,9 @@ pub use attention::{Attend, Causal, attend_chunk};
 pub use config::{Architecture, ModelConfig};
 pub use decoder::Decoder;
 pub use error::ModelError;
+pub use gradient::{
+    Differentiation, Gradients, Recompute, Sequence, Tape, backward, response_logprobs,
+    response_logprobs_with, score,
+};
 pub use parameters::{Parameter, ParameterSpec, Parameters};
 pub use save::SaveDtype;
