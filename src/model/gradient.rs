@@ -484,3 +484,7 @@ impl Gradients {
         self.sum
     }
 }
+
+#[cfg(test)]
+#[path = "gradient_tests.rs"]
+mod tests;

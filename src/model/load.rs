@@ -171,3 +171,7 @@ fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;
