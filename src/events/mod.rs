@@ -3,8 +3,10 @@
 //! Message content never stands in an event. One file per stage; [`heartbeat`] is the small file
 //! by which a stage shows the others that it lives.
 
+pub mod deploy;
 pub mod heartbeat;
 pub mod run;
+pub mod train;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

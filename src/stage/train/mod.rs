@@ -1,1 +1,5 @@
 //! The `train` stage.
+
+pub mod adamw;
+pub mod batch;
+pub mod samples;

@@ -1,0 +1,167 @@
+//! Which turns wait, which are ready, and when a batch closes. No I/O and no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::samples::{Lesson, Limits, Readiness, Reply, Sample, Verdict, readiness};
+use crate::rollout::{
+    Deployment, Hint, Ledger, RejectedTurn, Rejection, Rollout, Score, Step, Turn, TurnId,
+    TurnState,
+};
+
+/// When a batch closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// Samples of a batch.
+    pub size: usize,
+    /// Age of the oldest ready sample, in microseconds, from which a smaller batch closes; never if
+    /// absent.
+    pub wait_us_max: Option<i64>,
+}
+
+/// What is known of a turn that is not settled.
+#[derive(Debug, Default)]
+struct Candidate {
+    reply: Option<Reply>,
+    verdict: Option<Verdict>,
+    lesson: Option<Lesson>,
+}
+
+/// The turns that may yet be trained on.
+///
+/// Rows may come in any order; [`Pool::settle`] sorts out what they come to. Within a lineage no
+/// turn enters two batches: what the ledger knows as trained or rejected never becomes a candidate
+/// again.
+#[derive(Debug)]
+pub struct Pool {
+    limits: Limits,
+    ledger: Ledger,
+    candidates: BTreeMap<TurnId, Candidate>,
+    changed: BTreeSet<TurnId>,
+    ready: BTreeMap<TurnId, Sample>,
+}
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ledger: Ledger::new(),
+            candidates: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            ready: BTreeMap::new(),
+        }
+    }
+
+    /// What every turn has come to.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Takes a step's row: its turns are settled.
+    pub fn step(&mut self, row: &Step) {
+        self.ledger.step(row);
+        self.changed.extend(row.trained.iter().map(|turn| turn.turn_id));
+        self.changed.extend(row.rejected.iter().map(|turn| turn.turn_id));
+    }
+
+    /// Takes a deployment's row: the versions it retires take their turns with them.
+    pub fn deployment(&mut self, row: &Deployment) {
+        self.ledger.deployment(row);
+    }
+
+    /// Takes a recorded turn.
+    pub fn turn(&mut self, row: Turn) {
+        self.ledger.turn(&row);
+        let id = row.turn_id;
+        self.candidate(id).reply = Some(Reply::from(row));
+    }
+
+    /// Takes a placed turn.
+    pub fn rollout(&mut self, row: &Rollout) {
+        self.ledger.rollout(row);
+        self.candidate(row.turn_id);
+    }
+
+    /// Takes a judge's verdict.
+    pub fn score(&mut self, row: Score) {
+        self.ledger.score(&row);
+        let id = row.turn_id;
+        self.candidate(id).verdict = Some(Verdict::from(row));
+    }
+
+    /// Takes a hint, or the news that there is none.
+    pub fn hint(&mut self, row: Hint) {
+        self.ledger.hint(&row);
+        let id = row.turn_id;
+        self.candidate(id).lesson = Some(Lesson::from(row));
+    }
+
+    fn candidate(&mut self, turn: TurnId) -> &mut Candidate {
+        self.changed.insert(turn);
+        self.candidates.entry(turn).or_default()
+    }
+
+    /// Looks at every turn that something was learned about, and returns those that will never be
+    /// trained on and whose reason no other table tells: they belong into the `steps` table.
+    pub fn settle(&mut self) -> Vec<RejectedTurn> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.into_iter().filter_map(|turn| self.settle_one(turn)).collect()
+    }
+
+    fn settle_one(&mut self, turn_id: TurnId) -> Option<RejectedTurn> {
+        match self.ledger.state(turn_id) {
+            None | Some(TurnState::Answered) => None,
+            // feedback that comes late may still reopen it: its tokens are kept
+            Some(TurnState::Rejected(Rejection::NoNextState)) => {
+                self.ready.remove(&turn_id);
+                None
+            }
+            Some(TurnState::Trained(_) | TurnState::Rejected(_)) => {
+                self.forget(turn_id);
+                None
+            }
+            Some(TurnState::Closed | TurnState::HalfJudged | TurnState::Ready) => {
+                let candidate = self.candidates.get(&turn_id)?;
+                let reply = candidate.reply.as_ref()?;
+                let lesson = candidate.lesson.as_ref();
+                match readiness(reply, candidate.verdict, lesson, &self.limits) {
+                    Readiness::Waiting => None,
+                    Readiness::Ready(sample) => {
+                        self.ready.insert(turn_id, *sample);
+                        None
+                    }
+                    Readiness::Rejected(reason) => {
+                        self.forget(turn_id);
+                        Some(RejectedTurn { turn_id, reason })
+                    }
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, turn: TurnId) {
+        self.candidates.remove(&turn);
+        self.ready.remove(&turn);
+    }
+
+    /// Number of samples that wait for a batch.
+    pub fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// The oldest `size` samples, or fewer once the first of them has waited too long. They stay in
+    /// the pool until a step's row names them, so that a step that is not finished costs nothing.
+    pub fn batch(&self, closing: Closing, now_us: i64) -> Option<Vec<Sample>> {
+        let full = self.ready.len() >= closing.size;
+        let waited = |wait_us_max: i64| {
+            let since = self.ready.values().map(|sample| sample.ready_at_us).min();
+            since.is_some_and(|since| now_us.saturating_sub(since) >= wait_us_max)
+        };
+        let closes = full || closing.wait_us_max.is_some_and(waited);
+        closes.then(|| self.ready.values().take(closing.size).cloned().collect())
+    }
+}
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

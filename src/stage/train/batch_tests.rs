@@ -1,0 +1,287 @@
+//! Every way a turn can be ready, wait, or be rejected.
+
+use super::*;
+use crate::config::Method;
+use crate::rollout::{
+    ClosedBy, FinishReason, HintStatus, Rejection, Sampling, ScoreStatus, TrainedTurn,
+    TrainingSignal, TurnKind, Version, VersionSpan,
+};
+
+const LIMITS: Limits = Limits { method: Method::Combine, tokens_max: 16, vocab: 100 };
+const FULL: Closing = Closing { size: 2, wait_us_max: None };
+
+fn turn(id: u128) -> Turn {
+    Turn {
+        turn_id: TurnId(id),
+        received_at_us: 0,
+        finished_at_us: 0,
+        user: String::new(),
+        policy: "default".to_owned(),
+        model: String::new(),
+        session_keys: "{}".to_owned(),
+        messages: "[]".to_owned(),
+        tools: String::new(),
+        reply: "{}".to_owned(),
+        prompt_ids: vec![1, 2, 3],
+        response_ids: vec![4, 5],
+        response_logprobs: vec![-0.5, -1.5],
+        version_spans: vec![VersionSpan { start: 0, version: Version(0) }],
+        sampling: Sampling { temperature: 0.6, top_p: 1.0, top_k: 0, seed: 1, max_tokens: 9 },
+        finish_reason: FinishReason::Stop,
+    }
+}
+
+fn rollout(id: u128) -> Rollout {
+    Rollout {
+        turn_id: TurnId(id),
+        revision: 0,
+        session_id: "s".to_owned(),
+        generation: "0".to_owned(),
+        turn_index: 0,
+        kind: TurnKind::Main,
+        placed_by: "header".to_owned(),
+        messages: "[]".to_owned(),
+        reply: "{}".to_owned(),
+        next_state: Some("[]".to_owned()),
+        closed_by: ClosedBy::NextTurn,
+        closed_at_us: 0,
+        retry_of: None,
+    }
+}
+
+fn score(id: u128, score: i8) -> Score {
+    Score {
+        turn_id: TurnId(id),
+        judge: "rules@1".to_owned(),
+        status: ScoreStatus::Judged,
+        votes: Vec::new(),
+        score,
+        reasoning: String::new(),
+        judged_at_us: 1_000_000,
+    }
+}
+
+fn hint(id: u128, status: HintStatus) -> Hint {
+    let row = |value: f32| if status == HintStatus::Accepted { vec![value; 2] } else { Vec::new() };
+    Hint {
+        turn_id: TurnId(id),
+        judge: "rules@1".to_owned(),
+        status,
+        votes: Vec::new(),
+        hint: String::new(),
+        scored_by: Some(Version(0)),
+        teacher_logprobs: row(-0.25),
+        student_logprobs: row(-0.75),
+        detail: String::new(),
+        hinted_at_us: 2_000_000,
+    }
+}
+
+/// What one turn comes to, once its four rows are there.
+fn settled(
+    method: Method,
+    turn: Turn,
+    score: Score,
+    hint: Hint,
+) -> Result<Sample, Option<Rejection>> {
+    let mut pool = Pool::new(Limits { method, ..LIMITS });
+    pool.rollout(&rollout(turn.turn_id.0));
+    pool.hint(hint);
+    pool.score(score);
+    pool.turn(turn);
+    let rejected = pool.settle();
+    let batch = pool.batch(Closing { size: 1, wait_us_max: None }, 0);
+    batch.and_then(|mut batch| batch.pop()).ok_or(rejected.first().map(|turn| turn.reason))
+}
+
+#[test]
+fn each_method_takes_the_feedback_it_learns_from() {
+    let cases = [
+        // method, score, hint, expected signal or reason
+        (Method::Binary, 1, HintStatus::NoHint, Ok((TrainingSignal::Score, 1.0))),
+        (Method::Binary, -1, HintStatus::Accepted, Ok((TrainingSignal::Score, -1.0))),
+        (Method::Binary, 0, HintStatus::Accepted, Err(Some(Rejection::Neutral))),
+        (Method::Opd, 1, HintStatus::Accepted, Ok((TrainingSignal::Hint, 0.0))),
+        (Method::Opd, 1, HintStatus::NoHint, Err(Some(Rejection::Neutral))),
+        (Method::Combine, 1, HintStatus::Accepted, Ok((TrainingSignal::Both, 1.0))),
+        (Method::Combine, 1, HintStatus::NoHint, Ok((TrainingSignal::Score, 1.0))),
+        (Method::Combine, 1, HintStatus::TeacherFailed, Ok((TrainingSignal::Score, 1.0))),
+        (Method::Combine, 0, HintStatus::Accepted, Ok((TrainingSignal::Hint, 0.0))),
+        // what the ledger derives from the other tables needs no row
+        (Method::Combine, 0, HintStatus::NoHint, Err(None)),
+        (Method::Combine, 1, HintStatus::RenderMismatch, Err(None)),
+    ];
+    for (method, score_value, status, expected) in cases {
+        let got = settled(method, turn(1), score(1, score_value), hint(1, status));
+        let what = format!("{method:?} {score_value} {status}");
+        match (got, expected) {
+            (Ok(sample), Ok((signal, reward))) => {
+                assert_eq!((sample.signal, sample.reward), (signal, reward), "{what}");
+                assert_eq!(sample.scored.is_some(), signal != TrainingSignal::Score, "{what}");
+                assert_eq!((sample.tokens.len(), sample.response_start), (5, 3));
+            }
+            (got, expected) => assert_eq!(got.map(|_| ()), expected.map(|_| ()), "{what}"),
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_trained_on_is_rejected_with_its_reason() {
+    let with = |change: &dyn Fn(&mut Turn)| {
+        let mut turn = turn(1);
+        change(&mut turn);
+        settled(Method::Combine, turn, score(1, 1), hint(1, HintStatus::Accepted)).err().flatten()
+    };
+    let malformed = Some(Rejection::Malformed);
+    assert_eq!(with(&|_| {}), None);
+    assert_eq!(with(&|t| t.response_logprobs[0] = f32::NAN), malformed);
+    assert_eq!(with(&|t| t.response_logprobs[0] = f32::NEG_INFINITY), malformed);
+    assert_eq!(with(&|t| t.response_logprobs[0] = 0.5), malformed);
+    assert_eq!(with(&|t| t.response_logprobs[0] = -1e30), malformed);
+    assert_eq!(with(&|t| t.response_logprobs.push(-1.0)), malformed);
+    assert_eq!(with(&|t| t.response_ids[1] = 100), malformed);
+    assert_eq!(with(&|t| t.prompt_ids.clear()), malformed);
+    assert_eq!(with(&|t| t.sampling.temperature = f32::INFINITY), malformed);
+    assert_eq!(with(&|t| t.sampling.temperature = 0.0), Some(Rejection::Greedy));
+    assert_eq!(with(&|t| t.prompt_ids = vec![1; 15]), Some(Rejection::TooLong));
+    let degenerate = Some(Rejection::Degenerate);
+    assert_eq!(with(&|t| t.finish_reason = FinishReason::Cancelled), degenerate);
+    let shorten = |length: usize| {
+        move |t: &mut Turn| {
+            t.response_ids.truncate(length);
+            t.response_logprobs.truncate(length);
+        }
+    };
+    assert_eq!(with(&shorten(0)), degenerate);
+    assert_eq!(with(&shorten(1)), degenerate);
+}
+
+#[test]
+fn a_hint_whose_rows_do_not_fit_is_malformed() {
+    let mut short = hint(1, HintStatus::Accepted);
+    short.student_logprobs.pop();
+    let got = settled(Method::Combine, turn(1), score(1, 1), short);
+    assert_eq!(got, Err(Some(Rejection::Malformed)));
+    let mut infinite = hint(1, HintStatus::Accepted);
+    infinite.teacher_logprobs[1] = f32::NEG_INFINITY;
+    let got = settled(Method::Opd, turn(1), score(1, 1), infinite);
+    assert_eq!(got, Err(Some(Rejection::Malformed)));
+}
+
+#[test]
+fn failed_judges_are_told_apart() {
+    let failed = Score { status: ScoreStatus::JudgeFailed, ..score(1, 0) };
+    let got = settled(Method::Binary, turn(1), failed.clone(), hint(1, HintStatus::Accepted));
+    assert_eq!(got, Err(Some(Rejection::JudgeFailed)));
+    let got = settled(Method::Combine, turn(1), failed, hint(1, HintStatus::Accepted)).unwrap();
+    assert_eq!(got.signal, TrainingSignal::Hint);
+    let got = settled(Method::Opd, turn(1), score(1, 1), hint(1, HintStatus::JudgeFailed));
+    assert_eq!(got, Err(Some(Rejection::JudgeFailed)));
+}
+
+fn full_of(pool: &mut Pool, ids: impl IntoIterator<Item = u128>) {
+    for id in ids {
+        pool.turn(turn(id));
+        pool.rollout(&rollout(id));
+        pool.score(score(id, 1));
+        pool.hint(hint(id, HintStatus::NoHint));
+    }
+    assert_eq!(pool.settle(), []);
+}
+
+fn ids(batch: Option<Vec<Sample>>) -> Vec<u128> {
+    batch.unwrap_or_default().iter().map(|sample| sample.turn_id.0).collect()
+}
+
+fn trained(ids: &[u128], version: u64) -> Step {
+    let of = |id: &u128| TrainedTurn {
+        turn_id: TurnId(*id),
+        signal: TrainingSignal::Score,
+        reward: 1.0,
+        tokens: 2,
+    };
+    Step {
+        version: Some(Version(version)),
+        parent: Version(version - 1),
+        method: "combine".to_owned(),
+        trained: ids.iter().map(of).collect(),
+        rejected: Vec::new(),
+        metrics: Vec::new(),
+        finished_at_us: 0,
+    }
+}
+
+#[test]
+fn the_oldest_go_first_and_the_surplus_waits() {
+    let mut pool = Pool::new(LIMITS);
+    full_of(&mut pool, [5, 3, 4]);
+    assert_eq!(ids(pool.batch(FULL, 0)), [3, 4]);
+    assert_eq!(ids(pool.batch(FULL, 0)), [3, 4], "an unfinished step costs nothing");
+    pool.step(&trained(&[3, 4], 1));
+    pool.settle();
+    assert_eq!((pool.ready(), pool.batch(FULL, 0)), (1, None));
+    full_of(&mut pool, [9]);
+    assert_eq!(ids(pool.batch(FULL, 0)), [5, 9]);
+}
+
+#[test]
+fn a_smaller_batch_closes_once_its_oldest_waited_long_enough() {
+    let mut pool = Pool::new(LIMITS);
+    let closing = Closing { size: 2, wait_us_max: Some(10_000_000) };
+    assert_eq!(pool.batch(closing, i64::MAX), None, "an empty batch never closes");
+    full_of(&mut pool, [1]);
+    assert_eq!(pool.batch(closing, 11_999_999), None);
+    assert_eq!(ids(pool.batch(closing, 12_000_000)), [1]);
+}
+
+#[test]
+fn a_trained_turn_never_comes_back_not_even_with_its_version_dead() {
+    let mut pool = Pool::new(LIMITS);
+    full_of(&mut pool, [1, 2]);
+    pool.step(&trained(&[1, 2], 1));
+    pool.settle();
+    pool.score(score(1, -1));
+    pool.turn(turn(1));
+    pool.settle();
+    assert_eq!(pool.ready(), 0);
+    pool.deployment(&Deployment {
+        event: crate::rollout::DeploymentEvent::RolledBack,
+        version: Version(0),
+        previous: Some(Version(1)),
+        retired: vec![Version(1)],
+        servers: Vec::new(),
+        gate: String::new(),
+        deployed_at_us: 0,
+    });
+    pool.score(score(1, -1));
+    pool.settle();
+    assert_eq!(pool.ready(), 0);
+    let quarantined = Some(TurnState::Rejected(Rejection::Quarantined));
+    assert_eq!(pool.ledger().state(TurnId(1)), quarantined);
+}
+
+#[test]
+fn late_feedback_reopens_a_turn_that_had_no_next_state() {
+    let mut pool = Pool::new(LIMITS);
+    pool.turn(turn(1));
+    pool.rollout(&Rollout { next_state: None, ..rollout(1) });
+    assert_eq!(pool.settle(), []);
+    pool.rollout(&Rollout { revision: 1, ..rollout(1) });
+    pool.score(score(1, 1));
+    pool.hint(hint(1, HintStatus::NoHint));
+    pool.settle();
+    assert_eq!(pool.ready(), 1);
+}
+
+#[test]
+fn side_turns_and_retries_are_left_to_the_ledger() {
+    let mut pool = Pool::new(LIMITS);
+    pool.turn(turn(1));
+    pool.rollout(&Rollout { kind: TurnKind::Side, ..rollout(1) });
+    pool.turn(turn(2));
+    pool.rollout(&Rollout { retry_of: Some(TurnId(1)), ..rollout(2) });
+    pool.score(score(2, 1));
+    pool.hint(hint(2, HintStatus::NoHint));
+    assert_eq!(pool.settle(), []);
+    assert_eq!(pool.ready(), 0);
+}
