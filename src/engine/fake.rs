@@ -184,7 +184,7 @@ impl Forward for Fake {
         self.vocab
     }
 
-    fn new_cache(&self) -> FakeCache {
+    fn new_cache(&self, _tokens: usize) -> FakeCache {
         self.seen.caches.fetch_add(1, Ordering::AcqRel);
         FakeCache { tokens: Vec::new(), prompt: None, seen: self.seen.clone() }
     }

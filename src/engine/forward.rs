@@ -14,8 +14,8 @@ pub trait Forward: Send + Sync + 'static {
     /// Number of token ids.
     fn vocab(&self) -> usize;
 
-    /// The cache of a sequence that has no tokens yet.
-    fn new_cache(&self) -> Self::Cache;
+    /// The cache of a sequence that has no tokens yet, and will have at most `tokens`.
+    fn new_cache(&self, tokens: usize) -> Self::Cache;
 
     /// Appends each work's tokens to its cache, and fills in what its `rows` asks for.
     ///
@@ -67,7 +67,7 @@ pub(super) type AnyCache = Box<dyn Any + Send>;
 /// [`Forward`] without its cache type, so that a handle to the engine needs no parameter.
 pub(super) trait AnyForward: Send + Sync {
     fn vocab(&self) -> usize;
-    fn new_cache(&self) -> AnyCache;
+    fn new_cache(&self, tokens: usize) -> AnyCache;
     fn forward(&self, work: &mut [Work<'_, AnyCache>]) -> Result<(), ForwardError>;
 }
 
@@ -79,8 +79,8 @@ impl<F: Forward> AnyForward for F {
         Forward::vocab(self)
     }
 
-    fn new_cache(&self) -> AnyCache {
-        Box::new(Forward::new_cache(self))
+    fn new_cache(&self, tokens: usize) -> AnyCache {
+        Box::new(Forward::new_cache(self, tokens))
     }
 
     fn forward(&self, work: &mut [Work<'_, AnyCache>]) -> Result<(), ForwardError> {

@@ -201,7 +201,9 @@ impl Engine {
 
     /// Longest sequence that can be asked for: prompt and reply together, in tokens.
     pub fn sequence_tokens_max(&self) -> usize {
-        self.shared.context.min(self.shared.options.cache_tokens_max)
+        let options = &self.shared.options;
+        let context = options.context_tokens_max.unwrap_or(usize::MAX);
+        self.shared.context.min(context).min(options.cache_tokens_max)
     }
 
     /// Takes no more requests, finishes those it has, and ends the thread. After `timeout` the

@@ -6,6 +6,7 @@
 //! [`Forward`] is what a model must be able to do. A swap becomes live between two steps:
 //! sequences in flight finish on the version that they began with.
 
+mod decoder;
 pub mod fake;
 mod forward;
 mod handle;
@@ -15,6 +16,7 @@ pub mod scheduler;
 mod task;
 mod worker;
 
+pub use decoder::KvCache;
 pub use forward::{Forward, ForwardError, Rows, Work};
 pub use handle::Engine;
 pub use request::{

@@ -24,6 +24,8 @@ pub struct EngineOptions {
     pub prefill_chunk: usize,
     /// Key and value memory, in tokens: the sum over all sequences of their greatest length.
     pub cache_tokens_max: usize,
+    /// Longest sequence, prompt and reply together; the model's own limit if absent or less.
+    pub context_tokens_max: Option<usize>,
 }
 
 impl Default for EngineOptions {
@@ -34,6 +36,7 @@ impl Default for EngineOptions {
             waiting_max: 256,
             prefill_chunk: 256,
             cache_tokens_max: 131_072,
+            context_tokens_max: None,
         }
     }
 }

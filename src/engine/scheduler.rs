@@ -213,6 +213,11 @@ impl Scheduler {
         self.active.get(&ticket).map(|active| active.version)
     }
 
+    /// The cache memory set aside for a sequence, in tokens; 0 while it has no place.
+    pub fn memory(&self, ticket: Ticket) -> usize {
+        self.active.get(&ticket).map_or(0, |active| active.demand.memory)
+    }
+
     /// Sequences of a line that have a place.
     pub fn placed(&self, line: Line) -> usize {
         self.active.values().filter(|active| active.demand.line == line).count()

@@ -157,8 +157,9 @@ impl Worker {
         let admitted = self.scheduler.admit();
         for &ticket in &admitted {
             let model = self.models.get(&self.scheduler.live());
+            let memory = self.scheduler.memory(ticket);
             if let Some((model, task)) = model.zip(self.tasks.get_mut(&ticket)) {
-                task.cache = Some(model.new_cache());
+                task.cache = Some(model.new_cache(memory));
             }
         }
         if !admitted.is_empty() {

@@ -1,0 +1,229 @@
+//! [`Forward`] for the decoder: a key-value cache per sequence, one flat batch per step.
+//!
+//! Norms and projections run on the tokens of all sequences at once, attention per sequence over
+//! its own cache, the head on the rows that were asked for, in chunks.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rayon::prelude::*;
+
+use super::{Forward, ForwardError, Rows, Work, sampler};
+use crate::model::{Attend, Decoder, attend_chunk};
+
+/// Tokens of the smallest cache that is allocated, and the step in which caches grow.
+const GROWTH_MIN: usize = 256;
+
+/// Logits that are held at once, in values: 16 MiB of f32.
+const LOGITS_MAX: usize = 1 << 22;
+
+/// Keys and values of one sequence.
+///
+/// Buffers grow by half, never beyond what was reserved, and are written in place: they are
+/// copied when they grow, not when a token comes.
+#[derive(Debug)]
+pub struct KvCache {
+    layers: Vec<LayerCache>,
+    /// Tokens whose keys and values are there.
+    len: usize,
+    /// Tokens that it will ever hold.
+    reserved: usize,
+}
+
+/// Keys and values of one layer: `[capacity, kv_heads, head_dim]`, of which the first rows count.
+#[derive(Debug, Default)]
+struct LayerCache {
+    /// `None` before the first token.
+    keys_values: Option<[Tensor<3>; 2]>,
+}
+
+impl LayerCache {
+    /// Appends rows after the first `len`; all rows then.
+    ///
+    /// # Shapes
+    /// `new`: `[n, kv_heads, head_dim]` each; the result: `[len + n, kv_heads, head_dim]` each.
+    fn append(&mut self, new: [Tensor<3>; 2], len: usize, reserved: usize) -> [Tensor<3>; 2] {
+        let [n, kv_heads, head_dim] = new[0].dims();
+        let needed = len + n;
+        let old = self.keys_values.take();
+        let capacity = old.as_ref().map_or(0, |old| old[0].dims()[0]);
+        let device = new[0].device();
+        let old = match old {
+            Some(old) if needed <= capacity => old,
+            old => {
+                let larger = (capacity + capacity / 2).max(GROWTH_MIN).min(reserved).max(needed);
+                let empty = || Tensor::zeros([larger, kv_heads, head_dim], &device);
+                match old {
+                    None => [empty(), empty()],
+                    Some(old) => old.map(|old| {
+                        let kept = old.narrow(0, 0, len);
+                        empty().slice_assign([0..len, 0..kv_heads, 0..head_dim], kept)
+                    }),
+                }
+            }
+        };
+        let [old_keys, old_values] = old;
+        let [new_keys, new_values] = new;
+        let added = [len..needed, 0..kv_heads, 0..head_dim];
+        // Each buffer has one owner here, so that this writes in place.
+        let keys = old_keys.slice_assign(added.clone(), new_keys);
+        let values = old_values.slice_assign(added, new_values);
+        let seen = [&keys, &values].map(|all| all.clone().narrow(0, 0, needed));
+        self.keys_values = Some([keys, values]);
+        seen
+    }
+}
+
+/// Attention of a flat batch, each sequence over its own cache.
+struct Batch<'a> {
+    /// The caches, and how many tokens of the batch belong to each, in order.
+    sequences: Vec<(&'a mut KvCache, usize)>,
+}
+
+impl Attend for Batch<'_> {
+    fn attend(&mut self, layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
+        if let [(cache, _)] = &mut self.sequences[..] {
+            return cache.attend(layer, q, k, v);
+        }
+        let mut attended = Vec::with_capacity(self.sequences.len());
+        let mut start = 0;
+        for (cache, n) in &mut self.sequences {
+            let [q, k, v] = [&q, &k, &v].map(|all| all.clone().narrow(0, start, *n));
+            attended.push(cache.attend(layer, q, k, v));
+            start += *n;
+        }
+        Tensor::cat(attended, 0)
+    }
+}
+
+impl KvCache {
+    /// Attention of the next tokens of this sequence, whose keys and values it keeps.
+    fn attend(&mut self, layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
+        let [keys, values] = self.layers[layer].append([k, v], self.len, self.reserved);
+        attend_chunk(q, keys, values, self.len)
+    }
+}
+
+impl Forward for Decoder {
+    type Cache = KvCache;
+
+    fn context(&self) -> usize {
+        self.config().positions_max
+    }
+
+    fn vocab(&self) -> usize {
+        self.config().vocab_size
+    }
+
+    fn new_cache(&self, tokens: usize) -> KvCache {
+        let layers = (0..self.config().layers).map(|_| LayerCache::default()).collect();
+        KvCache { layers, len: 0, reserved: tokens }
+    }
+
+    fn forward(&self, work: &mut [Work<'_, KvCache>]) -> Result<(), ForwardError> {
+        let mut tokens = Vec::new();
+        let mut positions = Vec::new();
+        for work in &*work {
+            let start = work.cache.len as u32;
+            positions.extend(start..start + work.tokens.len() as u32);
+            tokens.extend_from_slice(work.tokens);
+        }
+        let sequences = work.iter_mut().map(|work| (&mut *work.cache, work.tokens.len())).collect();
+        let hidden = self.hidden(&tokens, &positions, &mut Batch { sequences });
+        for work in &mut *work {
+            work.cache.len += work.tokens.len();
+        }
+        fill(self, work, &hidden, (LOGITS_MAX / Forward::vocab(self)).max(1))
+    }
+}
+
+/// What a row of logits is wanted for.
+enum Wanted {
+    Logits,
+    Logprob { id: u32, temperature: f32 },
+}
+
+/// A row of the batch that goes through the head.
+struct Row {
+    /// Its index in the batch's hidden states.
+    index: u32,
+    /// The work that asked for it.
+    work: usize,
+    wanted: Wanted,
+}
+
+/// The rows that were asked for, in the order of the works and their tokens.
+fn wanted_rows(work: &[Work<'_, KvCache>]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut end = 0_u32;
+    for (index, work) in work.iter().enumerate() {
+        end += work.tokens.len() as u32;
+        match work.rows {
+            Rows::None => {}
+            Rows::Last => rows.push(Row { index: end - 1, work: index, wanted: Wanted::Logits }),
+            Rows::Scored { targets, temperature } => {
+                let first = end - targets.len() as u32;
+                rows.extend((first..).zip(targets).map(|(row, &id)| Row {
+                    index: row,
+                    work: index,
+                    wanted: Wanted::Logprob { id, temperature },
+                }));
+            }
+        }
+    }
+    rows
+}
+
+/// What one row of logits gives. A log-probability of logits that are no numbers is none either.
+fn reduce(row: &Row, logits: &[f32]) -> Vec<f32> {
+    match row.wanted {
+        Wanted::Logits => logits.to_vec(),
+        Wanted::Logprob { id, temperature } => {
+            vec![sampler::logprob(logits, id, temperature).unwrap_or(f32::NAN)]
+        }
+    }
+}
+
+/// Runs the rows that were asked for through the head, `rows_max` at a time, and hands them out.
+///
+/// # Shapes
+/// `hidden`: `[n, hidden]`, n being the tokens of all works.
+fn fill(
+    decoder: &Decoder,
+    work: &mut [Work<'_, KvCache>],
+    hidden: &Tensor<2>,
+    rows_max: usize,
+) -> Result<(), ForwardError> {
+    let vocab = decoder.config().vocab_size;
+    let rows = wanted_rows(work);
+    for chunk in rows.chunks(rows_max) {
+        let logits = decoder.logits(select(hidden, chunk, decoder.device()));
+        let logits: Vec<f32> = logits
+            .try_into_vec_as()
+            .map_err(|error| ForwardError { reason: format!("no logits came: {error}") })?;
+        let reduced: Vec<Vec<f32>> = chunk
+            .par_iter()
+            .zip(logits.par_chunks_exact(vocab))
+            .map(|(row, logits)| reduce(row, logits))
+            .collect();
+        for (row, values) in chunk.iter().zip(reduced) {
+            work[row.work].out.extend(values);
+        }
+    }
+    Ok(())
+}
+
+/// The hidden states of these rows.
+///
+/// # Shapes
+/// `[n, hidden]` to `[rows, hidden]`.
+fn select(hidden: &Tensor<2>, rows: &[Row], device: &Device) -> Tensor<2> {
+    let hidden = hidden.clone();
+    if rows.len() == hidden.dims()[0] {
+        return hidden;
+    }
+    let indices: Vec<i64> = rows.iter().map(|row| i64::from(row.index)).collect();
+    let indices: Tensor<1, Int> = Tensor::from_data(TensorData::new(indices, [rows.len()]), device);
+    hidden.select(0, indices)
+}
+
+#[cfg(test)]
+mod tests;
