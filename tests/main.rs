@@ -6,3 +6,4 @@ mod parity_loss;
 mod render;
 mod store;
 mod tidy;
+mod weights;

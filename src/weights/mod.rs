@@ -1,1 +1,22 @@
-//! The `weights` room.
+//! Immutable versions of the model, and which of them is live.
+//!
+//! A version is a directory `weights/v<number>` in Hugging Face's form with a `manifest.json` that
+//! names its parent, the optimizer step that made it, and size and SHA-256 of every file. It is
+//! prepared in a [`Draft`] beside, made durable, and renamed into place as a whole: a version is
+//! there entirely or not at all. What is live and what is dead stands in `state.json`, which is
+//! replaced by rename under a lock.
+
+mod base;
+mod embedded;
+mod errors;
+mod files;
+mod manifest;
+mod registry;
+mod state;
+mod version;
+
+pub use base::Base;
+pub use errors::WeightsError;
+pub use manifest::{FileEntry, Manifest, SCHEMA_VERSION};
+pub use registry::{Draft, NewVersion, Registry};
+pub use state::RegistryState;
