@@ -1,1 +1,6 @@
 //! The `collect` stage.
+
+mod clean;
+mod place;
+mod request;
+mod sessions;

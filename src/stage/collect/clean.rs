@@ -1,0 +1,367 @@
+//! A request as it is compared: what a client re-renders on every turn is taken out.
+//!
+//! System messages are no part of the comparison; the client's internal-context messages, time
+//! stamps and `Runtime:` line are dropped; content arrays are flattened; tool-call ids are ignored
+//! and arguments are compared parsed.
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// SHA-256 of something cleaned.
+pub type Digest = [u8; 32];
+
+/// First line of the client's internal-context message.
+const INTERNAL_BEGIN: &str = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>";
+/// Its last line.
+const INTERNAL_END: &str = "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>";
+/// What a quiet heartbeat becomes in later history.
+pub const HEARTBEAT_POLL: &str = "[OpenClaw heartbeat poll]";
+/// How the client wraps a message that it sends again.
+const QUEUED_BEGIN: &str = "[Queued user message from a previous active turn";
+/// What it puts behind the wrapped message.
+const QUEUED_END: &str = "\n\nContinue the current task from the existing transcript";
+/// What it adds after an answer that the user could not see.
+const NUDGE: &str = "The previous attempt did not produce";
+/// The line that names the client's session.
+const RUNTIME: &str = "Runtime: agent=";
+
+/// Who wrote a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The user.
+    User,
+    /// The model.
+    Assistant,
+    /// A tool's result.
+    Tool,
+}
+
+/// A message that takes part in the comparison.
+#[derive(Clone, Debug)]
+pub struct Clean {
+    /// Position among the request's messages as they were sent.
+    pub sent_at: usize,
+    /// Who wrote it.
+    pub role: Role,
+    /// Its text, cleaned.
+    pub text: String,
+    /// Digest of role, text and tool calls.
+    pub digest: Digest,
+}
+
+/// A request's messages, cleaned.
+#[derive(Debug, Default)]
+pub struct Conversation {
+    /// The messages as they were sent.
+    pub sent: Vec<Value>,
+    /// Those that take part in the comparison.
+    pub messages: Vec<Clean>,
+    /// Text of the system and developer messages.
+    pub system: String,
+    /// Text of the last message of the user, whatever client wrote it; empty if there is none.
+    pub last_user: String,
+    /// The `sessionId=` of the client's `Runtime:` line.
+    pub runtime_session: Option<String>,
+}
+
+impl Conversation {
+    /// Cleans a request's `messages`; `None` if they are no JSON array.
+    pub fn parse(messages: &str) -> Option<Self> {
+        let sent: Vec<Value> = serde_json::from_str(messages).ok()?;
+        let mut conversation = Self::default();
+        for (sent_at, message) in sent.iter().enumerate() {
+            conversation.add(sent_at, message);
+        }
+        conversation.sent = sent;
+        Some(conversation)
+    }
+
+    fn add(&mut self, sent_at: usize, message: &Value) {
+        let role = match message["role"].as_str() {
+            Some("user") => Role::User,
+            Some("assistant") => Role::Assistant,
+            Some("tool" | "function") => Role::Tool,
+            _ => {
+                self.system.push_str(&flatten(&message["content"]));
+                return;
+            }
+        };
+        let text = flatten(&message["content"]);
+        if role != Role::User {
+            self.messages.push(clean(sent_at, role, text.trim().to_owned(), message));
+            return;
+        }
+        if self.runtime_session.is_none() {
+            self.runtime_session = runtime_session(&text);
+        }
+        match user_text(&text) {
+            UserText::Internal => {}
+            UserText::Poll => HEARTBEAT_POLL.clone_into(&mut self.last_user),
+            UserText::Said(text) => {
+                self.last_user.clone_from(&text);
+                self.messages.push(clean(sent_at, role, text, message));
+            }
+        }
+    }
+
+    /// Digests of every prefix: element `k` covers the first `k` cleaned messages.
+    /// `seed` separates users.
+    pub fn prefixes(&self, seed: &str) -> Vec<Digest> {
+        let mut chain = Vec::with_capacity(self.messages.len() + 1);
+        let mut last = digest(seed);
+        chain.push(last);
+        for message in &self.messages {
+            last = extend(&last, &message.digest);
+            chain.push(last);
+        }
+        chain
+    }
+
+    /// The messages after the first `count` cleaned ones, as they were sent but with the user's
+    /// text cleaned; the client's own messages are left out.
+    pub fn after(&self, count: usize) -> Vec<Value> {
+        self.messages[count.min(self.messages.len())..]
+            .iter()
+            .map(|message| {
+                let mut sent = self.sent[message.sent_at].clone();
+                let plain = sent["content"].is_string() || only_text(&sent["content"]);
+                if message.role == Role::User && plain {
+                    sent["content"] = Value::from(message.text.clone());
+                }
+                sent
+            })
+            .collect()
+    }
+}
+
+/// The digest of a prefix that is longer by one message.
+pub fn extend(prefix: &Digest, message: &Digest) -> Digest {
+    Sha256::new().chain_update(prefix).chain_update(message).finalize().into()
+}
+
+/// The digest of a text.
+pub fn digest(text: &str) -> Digest {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+/// The first half of a digest, for names.
+pub fn short_hex(digest: &Digest) -> String {
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The reply as a later request will show it: its text and digest.
+pub fn reply(reply: &str) -> (String, Digest) {
+    let message: Value = serde_json::from_str(reply).unwrap_or_default();
+    let cleaned =
+        clean(0, Role::Assistant, flatten(&message["content"]).trim().to_owned(), &message);
+    (cleaned.text, cleaned.digest)
+}
+
+fn clean(sent_at: usize, role: Role, text: String, message: &Value) -> Clean {
+    let mut hash = Sha256::new();
+    hash.update([role as u8]);
+    hash.update(text.as_bytes());
+    if role == Role::Assistant {
+        for call in message["tool_calls"].as_array().into_iter().flatten() {
+            hash.update([0]);
+            hash.update(call["function"]["name"].as_str().unwrap_or_default());
+            hash.update([0]);
+            hash.update(arguments(&call["function"]["arguments"]));
+        }
+    }
+    Clean { sent_at, role, text, digest: hash.finalize().into() }
+}
+
+/// A call's arguments, parsed and written again with sorted keys.
+fn arguments(arguments: &Value) -> String {
+    let mut out = String::new();
+    match arguments.as_str() {
+        Some(text) => match serde_json::from_str::<Value>(text) {
+            Ok(parsed) => canonical(&parsed, &mut out),
+            Err(_) => out.push_str(text.trim()),
+        },
+        None => canonical(arguments, &mut out),
+    }
+    out
+}
+
+fn canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut keys: Vec<_> = map.iter().collect();
+            keys.sort_by(|a, b| a.0.cmp(b.0));
+            out.push('{');
+            for (key, value) in keys {
+                out.push_str(&Value::from(key.as_str()).to_string());
+                out.push(':');
+                canonical(value, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        Value::Array(values) => {
+            out.push('[');
+            for value in values {
+                canonical(value, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        other => out.push_str(&other.to_string()),
+    }
+}
+
+/// The text of a message's content; what is no text is named by its digest.
+fn flatten(content: &Value) -> String {
+    let part = |part: &Value| match part["text"].as_str() {
+        Some(text) => text.to_owned(),
+        None => {
+            let hex = short_hex(&digest(&part.to_string()));
+            format!("[{} {hex}]", part["type"].as_str().unwrap_or("part"))
+        }
+    };
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().map(part).collect::<Vec<_>>().join("\n"),
+        _ => String::new(),
+    }
+}
+
+fn only_text(content: &Value) -> bool {
+    content.as_array().is_some_and(|parts| parts.iter().all(|part| part["text"].is_string()))
+}
+
+enum UserText {
+    /// Written by the client for the model; never part of the conversation.
+    Internal,
+    /// A quiet heartbeat and nothing else.
+    Poll,
+    /// What the user said.
+    Said(String),
+}
+
+fn user_text(text: &str) -> UserText {
+    let mut rest = text.trim_start();
+    let mut dropped = false;
+    while let Some(block) = rest.strip_prefix(INTERNAL_BEGIN) {
+        dropped = true;
+        rest = block.split_once(INTERNAL_END).map_or("", |(_, after)| after.trim_start());
+    }
+    let lines = rest.lines().map(unstamped).filter(|line| !line.starts_with(RUNTIME));
+    let mut kept = lines.collect::<Vec<_>>().join("\n").trim().to_owned();
+    let mut polled = false;
+    while let Some(after) = kept.strip_prefix(HEARTBEAT_POLL) {
+        polled = true;
+        kept = after.trim_start().to_owned();
+    }
+    if kept.starts_with(QUEUED_BEGIN)
+        && let Some((_, queued)) = kept.split_once('\n')
+    {
+        let end = queued.find(QUEUED_END).unwrap_or(queued.len());
+        kept = queued[..end].trim().to_owned();
+    }
+    match kept.is_empty() {
+        true if polled => UserText::Poll,
+        true if dropped => UserText::Internal,
+        _ if kept.starts_with(NUDGE) => UserText::Internal,
+        _ => UserText::Said(kept),
+    }
+}
+
+/// A line without its leading `[Sun 2026-11-22 06:16 UTC] `.
+fn unstamped(line: &str) -> &str {
+    let Some(open) = line.strip_prefix('[') else { return line };
+    let (stamp, rest) = open.split_once(']').unwrap_or_default();
+    if is_stamp(stamp) { rest.strip_prefix(' ').unwrap_or(rest) } else { line }
+}
+
+/// Whether this is `Sun 2026-11-22 06:16 UTC`: a weekday, a date, a time and a zone.
+fn is_stamp(text: &str) -> bool {
+    const SHAPE: &[u8] = b"aaa 9999-99-99 99:99 ";
+    let bytes = text.as_bytes();
+    bytes.len() > SHAPE.len()
+        && bytes.len() < SHAPE.len() + 12
+        && SHAPE.iter().zip(bytes).all(|(shape, byte)| match shape {
+            b'a' => byte.is_ascii_alphabetic(),
+            b'9' => byte.is_ascii_digit(),
+            exact => exact == byte,
+        })
+}
+
+/// The `sessionId=` in the client's `Runtime:` line.
+fn runtime_session(text: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.starts_with(RUNTIME))?;
+    let id = line.split(" | ").find_map(|field| field.trim().strip_prefix("sessionId="))?;
+    Some(id.to_owned()).filter(|id| !id.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cleaned(messages: Value) -> Vec<String> {
+        let conversation = Conversation::parse(&messages.to_string()).unwrap();
+        conversation.messages.into_iter().map(|message| message.text).collect()
+    }
+
+    #[test]
+    fn what_the_client_re_renders_is_taken_out() {
+        let stamped = "[Sun 2026-11-22 06:16 UTC] Hi\nthere\n\nRuntime: agent=a | sessionId=s1 | x";
+        let messages = serde_json::json!([
+            {"role": "system", "content": "You are."},
+            {"role": "user", "content": stamped},
+            {"role": "assistant", "content": " ok \n"},
+            {"role": "user", "content": [
+                {"type": "text", "text": "[Sun 2026-11-22 06:20 UTC] [OpenClaw heartbeat poll]"},
+                {"type": "text", "text": "And now?"},
+            ]},
+            {"role": "user", "content": "[Mon 2026-11-23 06:20 UTC] The previous attempt did not produce a"},
+            {"role": "user", "content":
+                "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nx\n<<<END_OPENCLAW_INTERNAL_CONTEXT>>>"},
+        ]);
+        assert_eq!(cleaned(messages.clone()), ["Hi\nthere", "ok", "And now?"]);
+        let conversation = Conversation::parse(&messages.to_string()).unwrap();
+        assert_eq!(conversation.runtime_session.as_deref(), Some("s1"));
+        assert_eq!(conversation.last_user, "And now?");
+        assert_eq!(conversation.system, "You are.");
+    }
+
+    #[test]
+    fn a_queued_message_is_the_message() {
+        let queued = "[Queued user message from a previous active turn; preserved.]\nDo it\n\n\
+                      Continue the current task from the existing transcript, preserving work.";
+        let plain = serde_json::json!([{"role": "user", "content": "Do it"}]);
+        let wrapped = serde_json::json!([{"role": "user", "content": queued}]);
+        assert_eq!(cleaned(plain), cleaned(wrapped));
+    }
+
+    #[test]
+    fn brackets_that_are_no_stamp_stay() {
+        for text in ["[1] first", "[Sun] day", "[x", "[]", "]", "[Sun 2026-11-22] a", ""] {
+            assert_eq!(unstamped(text), text);
+        }
+        assert_eq!(unstamped("[Sun 2026-11-22 06:16 UTC] a"), "a");
+        assert_eq!(unstamped("[Sun 2026-11-22 06:16 GMT+1] a"), "a");
+        assert_eq!(unstamped("[Sun 2026-11-22 06:16 UTC]"), "");
+    }
+
+    #[test]
+    fn calls_compare_by_parsed_arguments_and_not_by_id() {
+        let with = |id: &str, arguments: &str| {
+            let call = serde_json::json!({"role": "assistant", "content": null, "tool_calls": [
+                {"id": id, "type": "function",
+                 "function": {"name": "exec", "arguments": arguments}}]});
+            reply(&call.to_string()).1
+        };
+        let first = with("call_ab", r#"{"a": 1, "b": [2, {"d": 3, "c": 4}]}"#);
+        assert_eq!(first, with("callab", r#"{"b":[2,{"c":4,"d":3}],"a":1}"#));
+        assert_ne!(first, with("call_ab", r#"{"a": 2, "b": [2, {"d": 3, "c": 4}]}"#));
+    }
+
+    #[test]
+    fn multibyte_text_never_panics() {
+        for text in ["é]", "[é]", "[日本語] は", "[Sun 2026-11-22 06:16 é] a"] {
+            let _ = unstamped(text);
+        }
+    }
+}
