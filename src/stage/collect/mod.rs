@@ -4,3 +4,6 @@ mod clean;
 mod place;
 mod request;
 mod sessions;
+
+#[cfg(test)]
+mod tests;
