@@ -3,6 +3,7 @@
 //! Message content never stands in an event. One file per stage; [`heartbeat`] is the small file
 //! by which a stage shows the others that it lives.
 
+pub mod collect;
 pub mod deploy;
 pub mod heartbeat;
 pub mod run;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::rollout::{FinishReason, Turn, TurnId};
 
-use super::clean::{self, Conversation, Digest, Role};
+use super::clean::{self, Clean, Conversation, Digest, Role};
 use super::place::{self, Stated};
 
 /// A turn whose next state is not known yet.
@@ -88,31 +88,32 @@ impl<'a> Request<'a> {
 }
 
 impl Open {
-    /// Number of cleaned messages of `request` up to and with this turn's reply, in a session
-    /// that is a line. `strict` finds the reply only where it stands as it was given.
-    pub fn position_in_line(&self, request: &Request<'_>, strict: bool) -> Option<usize> {
-        let messages = &request.conversation.messages;
-        let given = |at: &usize| {
-            messages[*at].role == Role::Assistant && messages[*at].digest == self.reply_digest
-        };
-        if !self.empty
-            && let Some(at) = (0..messages.len()).rev().find(given)
-        {
-            return Some(at + 1);
+    /// Number of cleaned messages of `request` up to and with this turn's reply, where the reply
+    /// stands in it as it was given.
+    pub fn position(&self, request: &Request<'_>, named: bool) -> Option<usize> {
+        if !named {
+            let after = self.count + 1;
+            return (request.chain.get(after) == Some(&self.continuation)).then_some(after);
         }
-        if strict || self.cancelled {
+        let mut messages = request.conversation.messages.iter();
+        let given = |message: &Clean| {
+            message.role == Role::Assistant && message.digest == self.reply_digest
+        };
+        messages.rposition(given).filter(|_| !self.empty).map(|at| at + 1)
+    }
+
+    /// The same, where the client may have rewritten the reply.
+    pub fn loose_position(&self, request: &Request<'_>, named: bool) -> Option<usize> {
+        if !named {
+            return self.was_rewritten(request).then_some(self.count + 1);
+        }
+        let messages = &request.conversation.messages;
+        if self.cancelled {
             return None;
         }
         let asked = messages.iter().rposition(|message| Some(message.digest) == self.last)?;
         let answer = messages[asked..].iter().position(|m| m.role == Role::Assistant)?;
         Some(asked + answer + 1)
-    }
-
-    /// The same, in a session that was found by prefix.
-    pub fn position_on_path(&self, request: &Request<'_>) -> Option<usize> {
-        let after = self.count + 1;
-        let given = request.chain.get(after) == Some(&self.continuation);
-        (given || self.was_rewritten(request)).then_some(after)
     }
 
     /// The client kept this reply, but trimmed it or took something out.
@@ -136,12 +137,9 @@ impl Open {
         }
         let messages = &request.conversation.messages;
         let nothing_after = |position: usize| position == messages.len();
-        if !named {
-            return self.position_on_path(request).is_some_and(nothing_after);
-        }
-        match self.position_in_line(request, false) {
+        match self.position(request, named).or_else(|| self.loose_position(request, named)) {
             Some(position) => nothing_after(position),
-            None => self.last.is_some() && messages.last().map(|m| m.digest) == self.last,
+            None => named && self.last.is_some() && messages.last().map(|m| m.digest) == self.last,
         }
     }
 }
@@ -150,4 +148,21 @@ impl Open {
 pub fn next_state(request: &Request<'_>, count: usize) -> Option<String> {
     let after = request.conversation.after(count);
     (!after.is_empty()).then(|| Value::from(after).to_string())
+}
+
+/// Which of the open turns the request continues, and behind how many of its cleaned messages:
+/// the first whose reply stands in it as it was given, else the last whose reply may.
+pub fn kept(
+    open: &[Open],
+    request: &Request<'_>,
+    named: bool,
+    strict: bool,
+) -> Option<(usize, usize)> {
+    let mut given = open.iter().enumerate();
+    let found = given.find_map(|(at, open)| Some((at, open.position(request, named)?)));
+    if found.is_some() || strict {
+        return found;
+    }
+    let mut loose = open.iter().enumerate().rev();
+    loose.find_map(|(at, open)| Some((at, open.loose_position(request, named)?)))
 }

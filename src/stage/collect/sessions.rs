@@ -17,7 +17,7 @@ use crate::rollout::{ClosedBy, Rollout, Turn, TurnId, TurnKind};
 
 use super::clean::Digest;
 use super::place::{self, Seen};
-use super::request::{Open, Request, next_state};
+use super::request::{Open, Request, kept, next_state};
 
 /// Turns of one session that may wait for the same next state.
 const OPEN_MAX: usize = 16;
@@ -252,12 +252,10 @@ impl Sessions {
         let generation = request.generation();
         let moved_on = session.generation != generation;
         if repeats.is_none() {
-            let mut given = Vec::new();
-            for open in mem::take(&mut session.open) {
-                let position = open.position_in_line(request, moved_on);
-                let position = position.filter(|position| !given.contains(position));
-                let next = position.and_then(|count| next_state(request, count));
-                given.extend(position);
+            let kept = kept(&session.open, request, true, moved_on);
+            for (at, open) in mem::take(&mut session.open).into_iter().enumerate() {
+                let count = kept.filter(|(kept, _)| *kept == at).map(|(_, count)| count);
+                let next = count.and_then(|count| next_state(request, count));
                 let by = match (&next, moved_on) {
                     (None, true) => ClosedBy::Generation,
                     _ => ClosedBy::NextTurn,
@@ -286,33 +284,28 @@ impl Sessions {
         if repeats.is_some() {
             return slot;
         }
-        let continued = session.open.iter().rev().find(|o| o.position_on_path(request).is_some());
-        let slot = match continued.map(|open| (open.turn_id, open.history)) {
-            Some((turn, history)) if has_moved_on(session, turn, &history) => {
-                self.branch(slot, turn, request)
-            }
-            _ => slot,
+        let Some((at, count)) = kept(&session.open, request, false, false) else { return slot };
+        let open = &session.open[at];
+        let (turn, continuation) = (open.turn_id, open.continuation);
+        let slot = match has_moved_on(session, turn, &open.history) {
+            true => self.branch(slot, turn, request),
+            false => slot,
         };
         let Some(session) = self.slots.get_mut(&slot) else { return slot };
-        let mut given = Vec::new();
+        for point in session.points.iter_mut().filter(|point| point.turn_id == turn) {
+            point.continued = true;
+        }
         for open in mem::take(&mut session.open) {
-            let Some(count) = open.position_on_path(request) else {
-                session.open.push(open);
-                continue;
+            let next = match open.turn_id == turn {
+                true => next_state(request, count),
+                false if open.continuation == continuation => None,
+                false => {
+                    session.open.push(open);
+                    continue;
+                }
             };
-            let first = !given.contains(&count);
-            given.push(count);
-            let next = if first { next_state(request, count) } else { None };
-            for point in session.points.iter_mut().filter(|p| p.turn_id == open.turn_id) {
-                point.continued = true;
-            }
-            closed.push(closed_row(
-                open,
-                session,
-                next,
-                ClosedBy::NextTurn,
-                request.turn.received_at_us,
-            ));
+            let at = request.turn.received_at_us;
+            closed.push(closed_row(open, session, next, ClosedBy::NextTurn, at));
         }
         slot
     }
@@ -402,7 +395,9 @@ impl Sessions {
         if self.continuations.get(&point.continuation) == Some(&slot) {
             self.continuations.remove(&point.continuation);
         }
-        if self.histories.get(&point.history) == Some(&slot) {
+        let session = self.slots.get(&slot);
+        let shared = session.is_some_and(|s| s.points.iter().any(|p| p.history == point.history));
+        if !shared && self.histories.get(&point.history) == Some(&slot) {
             self.histories.remove(&point.history);
         }
     }
