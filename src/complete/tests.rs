@@ -1,0 +1,136 @@
+use std::sync::Mutex;
+
+use axum::Router;
+use axum::http::{StatusCode, header::RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+
+use super::*;
+
+/// A server that gives `answers` in order, the last one for ever.
+async fn serve(answers: Vec<(u16, &'static str)>) -> (String, Arc<Mutex<Vec<String>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (seen, answers) = (Arc::clone(&asked), Arc::new(answers));
+    let app = Router::new().fallback(move |body: String| {
+        let (seen, answers) = (Arc::clone(&seen), Arc::clone(&answers));
+        async move {
+            let mut seen = seen.lock().unwrap();
+            let (status, text) = answers[seen.len().min(answers.len() - 1)];
+            seen.push(body);
+            let status = StatusCode::from_u16(status).unwrap();
+            (status, [(RETRY_AFTER, "0")], text).into_response() as Response
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    #[expect(clippy::disallowed_methods, reason = "the server lives as long as the test")]
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (url, asked)
+}
+
+fn options(url: &str) -> Options {
+    let patience = Patience { first: Duration::from_millis(1), ..Patience::brief(3) };
+    Options {
+        url: url.to_owned(),
+        key_file: None,
+        timeout: Duration::from_secs(20),
+        patience,
+        concurrency: 2,
+        role: "judge",
+    }
+}
+
+fn prompt() -> Prompt {
+    let messages = vec![json!({"role": "user", "content": "x"})];
+    Prompt { model: "m".to_owned(), messages, temperature: 0.6, max_tokens: 8, seed: 1 << 40 | 5 }
+}
+
+const GOOD: &str = r#"{"choices": [{"message": {"content": "fine"}}]}"#;
+
+#[tokio::test]
+async fn what_passes_is_tried_again() {
+    let (url, asked) = serve(vec![(429, "busy"), (503, "loading"), (200, GOOD)]).await;
+    let completer = Completer::open(options(&url)).unwrap();
+    assert_eq!(completer.complete(&prompt()).await.unwrap(), "fine");
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.len(), 3);
+    let body: Value = serde_json::from_str(&asked[2]).unwrap();
+    assert_eq!(body["seed"], 5);
+    assert_eq!(body["max_tokens"], 8);
+}
+
+#[tokio::test]
+async fn after_the_last_try_the_server_counts_as_down() {
+    let (url, asked) = serve(vec![(500, "no")]).await;
+    let error = Completer::open(options(&url)).unwrap().complete(&prompt()).await.unwrap_err();
+    assert!(error.is_down(), "{error}");
+    assert_eq!(asked.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn nobody_there_is_down() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let error = Completer::open(options(&url)).unwrap().complete(&prompt()).await.unwrap_err();
+    assert!(error.is_down(), "{error}");
+    let hint = crate::fault::Explain::hint(&error).unwrap();
+    assert_eq!(hint, format!("is the judge running at {url}?"));
+}
+
+#[tokio::test]
+async fn what_will_not_pass_is_asked_once() {
+    let too_long = r#"{"error": {"message": "too long", "code": "context_length_exceeded"}}"#;
+    for (status, text) in [(400, too_long), (401, "no key"), (404, "?")] {
+        let (url, asked) = serve(vec![(status, text)]).await;
+        let error = Completer::open(options(&url)).unwrap().complete(&prompt()).await.unwrap_err();
+        assert_eq!(asked.lock().unwrap().len(), 1);
+        assert_eq!(error.is_too_long(), status == 400);
+        assert_eq!(error.is_misconfigured(), status != 400);
+        assert!(!error.is_down());
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_malformed() {
+    for text in ["not json", "{}", "[]", r#"{"choices": []}"#, r#"{"choices": [{"message": 1}]}"#] {
+        let (url, asked) = serve(vec![(200, text)]).await;
+        let error = Completer::open(options(&url)).unwrap().complete(&prompt()).await.unwrap_err();
+        assert!(matches!(error, CompleteError::Malformed { .. }), "{text}: {error}");
+        assert_eq!(asked.lock().unwrap().len(), 1);
+    }
+    let (url, _) = serve(vec![(200, r#"{"choices": [{"message": {"content": null}}]}"#)]).await;
+    let text = Completer::open(options(&url)).unwrap().complete(&prompt()).await.unwrap();
+    assert_eq!(text, "");
+}
+
+#[tokio::test]
+async fn ids_are_scored_by_one_version() {
+    let answer = r#"{"meta_info": {"weight_version": "2",
+        "input_token_logprobs": [[-0.1, 5, null], [-0.25, 6, null], [-0.5, 7, null]]}}"#;
+    let (url, asked) = serve(vec![(200, answer)]).await;
+    let completer = Completer::open(options(&url)).unwrap();
+    let scored = completer.score(&[4, 5, 6, 7], 2, 0.5).await.unwrap();
+    assert_eq!(scored.logprobs, [-0.25, -0.5]);
+    let body: Value = serde_json::from_str(&asked.lock().unwrap()[0]).unwrap();
+    assert_eq!(body["logprob_start_len"], 1);
+    assert_eq!(body["sampling_params"]["temperature"], 0.5);
+}
+
+#[test]
+fn a_key_file_without_a_key_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for text in ["", " \n", "two words\n"] {
+        std::fs::write(file.path(), text).unwrap();
+        let key_file = Some(file.path().to_owned());
+        let error = Completer::open(Options { key_file, ..options("http://x") }).unwrap_err();
+        assert!(error.to_string().contains(file.path().to_str().unwrap()), "{error}");
+    }
+}
+
+#[test]
+fn a_daemon_outlasts_a_minute() {
+    let patience = Patience::long(4);
+    let pauses: Duration = (1..4).map(|done| patience.pause(done)).sum();
+    assert!(pauses > Duration::from_secs(66), "{pauses:?}");
+    assert_eq!(patience.pause(40), patience.longest);
+}
