@@ -23,6 +23,7 @@ pub mod config;
 pub mod engine;
 pub mod events;
 pub mod fault;
+pub mod judge;
 pub mod loss;
 pub mod model;
 pub mod protocol;

@@ -1,0 +1,215 @@
+//! Judging a reply by what came after it: by rules, or by asking a model for votes.
+//!
+//! `score` and `hint` share this room. It knows what a rollout means, and nothing of tables.
+
+mod exchange;
+mod phrases;
+mod prompts;
+mod results;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod votes;
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use rand::RngExt;
+
+use crate::complete::{CompleteError, Completer, Options, Patience, Prompt};
+use crate::config::{self, JudgeConfig};
+use crate::rollout::{HintVote, TurnId, Vote};
+
+pub use exchange::{Exchange, Unreadable};
+pub use prompts::{HINT as HINT_PROMPT, SCORE as SCORE_PROMPT};
+pub use rules::Verdict;
+
+/// Version of the rules.
+const RULES: &str = "rules@1";
+/// Version of the prompts and of the vote rules.
+const MODEL: &str = "openai@1";
+
+/// Who judges.
+#[derive(Clone, Debug)]
+pub enum Judge {
+    /// The rules.
+    Rules,
+    /// A model.
+    Model(ModelJudge),
+}
+
+/// A model that is asked for votes.
+#[derive(Clone, Debug)]
+pub struct ModelJudge {
+    completer: Completer,
+    config: JudgeConfig,
+}
+
+/// What came of asking for a score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoreBallot {
+    /// Every vote, in order.
+    pub votes: Vec<Vote>,
+    /// The majority; `None` if no vote was valid.
+    pub score: Option<i8>,
+    /// The text of a vote of the majority, or why there is none.
+    pub reasoning: String,
+}
+
+/// What came of asking for a hint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HintBallot {
+    /// Every vote, in order.
+    pub votes: Vec<HintVote>,
+    /// No vote was valid; the reason.
+    pub failed: Option<String>,
+}
+
+impl HintBallot {
+    /// The longest hint of the positive votes with more than `chars_min` characters.
+    pub fn accepted(&self, chars_min: usize) -> Option<&str> {
+        let positive = self.votes.iter().filter(|vote| vote.value == Some(1));
+        let hints = positive.filter_map(|vote| vote.hint.as_deref());
+        let mut best: Option<&str> = None;
+        for hint in hints.filter(|hint| hint.chars().count() > chars_min) {
+            if best.is_none_or(|best| hint.chars().count() > best.chars().count()) {
+                best = Some(hint);
+            }
+        }
+        best
+    }
+}
+
+impl Judge {
+    /// The judge of a configuration. `patience` says how long to insist on a model's answer.
+    ///
+    /// # Errors
+    /// A key file that cannot be read.
+    pub fn open(config: &JudgeConfig, patience: Patience) -> Result<Self, CompleteError> {
+        let config::Judge::Url(url) = &config.judge else { return Ok(Self::Rules) };
+        let completer = Completer::open(Options {
+            url: url.clone(),
+            key_file: config.judge_key_file.clone(),
+            timeout: Duration::from_secs(config.timeout_s),
+            patience,
+            concurrency: config.concurrency.saturating_mul(config.votes),
+            role: "judge",
+        })?;
+        Ok(Self::Model(ModelJudge { completer, config: config.clone() }))
+    }
+
+    /// Name and version, as the tables record it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Rules => RULES.to_owned(),
+            Self::Model(judge) => format!("{MODEL}:{}", judge.config.judge_model),
+        }
+    }
+
+    /// The votes on a reply.
+    ///
+    /// # Errors
+    /// The judge gave no answer, or refuses every request; nonsense is no error.
+    pub async fn score(
+        &self,
+        turn: TurnId,
+        exchange: &Exchange,
+    ) -> Result<ScoreBallot, CompleteError> {
+        let judge = match self {
+            Self::Model(judge) => judge,
+            Self::Rules => {
+                let Verdict { score, reason, .. } = rules::verdict(exchange);
+                let votes = vec![Vote { value: Some(score), text: reason.clone() }];
+                return Ok(ScoreBallot { votes, score: Some(score), reasoning: reason });
+            }
+        };
+        let valid = |text: &str| votes::boxed(text, &[-1, 0, 1]);
+        let (texts, failed) = judge.ask(turn, prompts::SCORE, exchange, valid).await?;
+        let votes: Vec<Vote> =
+            texts.into_iter().map(|text| Vote { value: valid(&text), text }).collect();
+        let score = votes::majority(votes.iter().map(|vote| vote.value));
+        let of_majority = votes.iter().find(|vote| vote.value == score && score.is_some());
+        let reasoning = match (of_majority, score) {
+            (Some(vote), _) => vote.text.clone(),
+            (None, Some(_)) => "the votes are tied".to_owned(),
+            (None, None) => failed.unwrap_or_else(|| "no vote held a verdict".to_owned()),
+        };
+        Ok(ScoreBallot { votes, score, reasoning })
+    }
+
+    /// The votes on whether, and how, a reply should have been different.
+    ///
+    /// # Errors
+    /// The judge gave no answer, or refuses every request; nonsense is no error.
+    pub async fn hint(
+        &self,
+        turn: TurnId,
+        exchange: &Exchange,
+    ) -> Result<HintBallot, CompleteError> {
+        let judge = match self {
+            Self::Model(judge) => judge,
+            Self::Rules => {
+                let Verdict { reason, hint, .. } = rules::verdict(exchange);
+                let value = Some(if hint.is_some() { 1 } else { -1 });
+                return Ok(HintBallot {
+                    votes: vec![HintVote { value, hint, text: reason }],
+                    failed: None,
+                });
+            }
+        };
+        let valid = |text: &str| votes::boxed(text, &[-1, 1]);
+        let (texts, failed) = judge.ask(turn, prompts::HINT, exchange, valid).await?;
+        let votes: Vec<HintVote> = texts
+            .into_iter()
+            .map(|text| HintVote { value: valid(&text), hint: votes::hint(&text), text })
+            .collect();
+        let failed = match votes.iter().any(|vote| vote.value.is_some()) {
+            true => None,
+            false => Some(failed.unwrap_or_else(|| "no vote held a decision".to_owned())),
+        };
+        Ok(HintBallot { votes, failed })
+    }
+}
+
+impl ModelJudge {
+    /// The texts of m votes, asked for at the same time; asked again, up to the configured tries,
+    /// while none is valid. With them, what the last request that failed by itself met.
+    async fn ask(
+        &self,
+        turn: TurnId,
+        system: &str,
+        exchange: &Exchange,
+        valid: impl Fn(&str) -> Option<i8>,
+    ) -> Result<(Vec<String>, Option<String>), CompleteError> {
+        let messages = prompts::ask(system, exchange, rand::rng().random());
+        let (mut texts, mut failed) = (Vec::new(), None);
+        for round in 0..self.config.tries {
+            let votes = (0..self.config.votes).map(|vote| {
+                let number = round * self.config.votes + vote;
+                let prompt = Prompt {
+                    model: self.config.judge_model.clone(),
+                    messages: messages.clone(),
+                    temperature: self.config.judge_temperature,
+                    max_tokens: self.config.judge_tokens,
+                    seed: (turn.0 as u64).wrapping_add(number as u64),
+                };
+                async move { self.completer.complete(&prompt).await }
+            });
+            let mut gone = None;
+            for answer in join_all(votes).await {
+                match answer {
+                    Ok(text) => texts.push(text),
+                    Err(error) if error.is_down() || error.is_misconfigured() => gone = Some(error),
+                    Err(error) => failed = Some(error.to_string()),
+                }
+            }
+            if texts.iter().any(|text| valid(text).is_some()) {
+                break;
+            }
+            if let Some(error) = gone {
+                return Err(error);
+            }
+        }
+        Ok((texts, failed))
+    }
+}

@@ -1,0 +1,270 @@
+//! The rules judge: explicit feedback only, deterministic, and silent where it cannot tell.
+//!
+//! It reads the reaction (what came next, up to a further reply): the user's words by the tables
+//! of [`super::phrases`], else the tools' results. docs/judging.md states the rules.
+
+use super::Exchange;
+use super::exchange::text_of;
+use super::phrases as table;
+use super::results;
+
+/// Sentences of a user's message that are read.
+const SENTENCES_MAX: usize = 12;
+/// Sentences of a hint.
+const HINT_SENTENCES_MAX: usize = 3;
+/// Longest hint, in characters.
+const HINT_CHARS_MAX: usize = 600;
+/// A message longer than this is pasted material, not feedback, after its first sentences.
+const LONG_MESSAGE_CHARS: usize = 1_500;
+
+/// What the rules say of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// -1, 0 or +1.
+    pub score: i8,
+    /// The rule that decided.
+    pub reason: String,
+    /// The user's own instruction, where there is one.
+    pub hint: Option<String>,
+}
+
+/// The verdict on a reply.
+pub fn verdict(exchange: &Exchange) -> Verdict {
+    let reaction = exchange.reaction();
+    let words: Vec<String> = reaction
+        .iter()
+        .filter(|message| message["role"] == "user")
+        .map(|message| text_of(&message["content"]))
+        .collect();
+    let asked = asks(&text_of(&exchange.reply["content"]));
+    let said = read_words(&words.join("\n"), asked);
+    if said.score != 0 {
+        return said;
+    }
+    let results = reaction.iter().filter(|message| message["role"] == "tool");
+    let texts: Vec<String> = results.map(|message| text_of(&message["content"])).collect();
+    let (score, reason) = results::judge(&texts);
+    match score {
+        0 => said,
+        _ => Verdict { score, reason: reason.to_owned(), hint: said.hint },
+    }
+}
+
+/// Whether a reply ends with a question, so that a "no" may be its answer.
+fn asks(reply: &str) -> bool {
+    let last = reply.trim_end_matches(|c: char| !c.is_alphanumeric() && !matches!(c, '?' | '？'));
+    last.ends_with(['?', '？'])
+}
+
+/// What one sentence was found to say.
+#[derive(Default)]
+struct Found {
+    praise: Option<String>,
+    complaint: Option<String>,
+    change: Option<String>,
+    next_time: Option<String>,
+}
+
+impl Found {
+    fn is_feedback(&self) -> bool {
+        let all = [&self.praise, &self.complaint, &self.change, &self.next_time];
+        all.into_iter().any(Option::is_some)
+    }
+}
+
+fn read_words(words: &str, reply_asked: bool) -> Verdict {
+    let own = own_words(words);
+    let sentences = sentences(&own);
+    let mut all = Found::default();
+    let mut leading = true;
+    for (number, sentence) in sentences.iter().enumerate() {
+        let found = read_sentence(sentence, number == 0 && !reply_asked);
+        let is_feedback = found.is_feedback();
+        let strong = leading || (number < 3 && own.chars().count() < LONG_MESSAGE_CHARS);
+        all.praise = all.praise.or(found.praise.filter(|_| leading));
+        all.change = all.change.or(found.change.filter(|_| leading));
+        all.complaint = all.complaint.or(found.complaint.filter(|_| strong));
+        all.next_time = all.next_time.or(found.next_time.filter(|_| strong));
+        leading &= is_feedback;
+    }
+    if let Some(sign) = sign(&own, table::BAD_SIGNS) {
+        all.complaint = all.complaint.or(Some(sign));
+    }
+    if let Some(sign) = sign(&own, table::GOOD_SIGNS) {
+        all.praise = all.praise.or(Some(sign));
+    }
+    let (score, reason) = match &all {
+        Found { complaint: Some(phrase), .. } => (-1, format!("complaint: {phrase}")),
+        Found { change: Some(phrase), .. } => (-1, format!("asks for a change: {phrase}")),
+        Found { next_time: Some(phrase), praise: None, .. } => (-1, format!("wish: {phrase}")),
+        Found { next_time: Some(_), .. } => (0, "praise with a wish".to_owned()),
+        Found { praise: Some(phrase), .. } => (1, format!("praise: {phrase}")),
+        _ => (0, "no explicit feedback".to_owned()),
+    };
+    let hint =
+        (score < 0 || all.next_time.is_some()).then(|| directives(&sentences, score)).flatten();
+    Verdict { score, reason, hint }
+}
+
+/// The message without code blocks and quoted lines.
+fn own_words(text: &str) -> String {
+    let mut in_code = false;
+    let lines = text.lines().filter(|line| {
+        let line = line.trim_start();
+        if line.starts_with("```") {
+            in_code = !in_code;
+            return false;
+        }
+        !in_code && !line.starts_with('>')
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The first sentences, with their punctuation.
+fn sentences(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let next = chars.peek().map(|(_, next)| *next);
+        let ends = match c {
+            '\n' | '。' | '！' | '？' => true,
+            '.' | '!' | '?' => next.is_none_or(char::is_whitespace),
+            _ => false,
+        };
+        if ends || next.is_none() {
+            let end = at + c.len_utf8();
+            let sentence = text[start..end].trim();
+            if sentence.chars().any(char::is_alphanumeric) {
+                found.push(sentence);
+            }
+            start = end;
+        }
+    }
+    found.truncate(SENTENCES_MAX);
+    found
+}
+
+/// The clauses of a sentence, each with its lower-case form, lead-ins taken off.
+fn clauses(sentence: &str) -> Vec<(&str, String)> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for (at, c) in sentence.char_indices() {
+        let cut = match c {
+            ',' | ':' | ';' => sentence[at + 1..].starts_with(char::is_whitespace),
+            '，' | '：' | '；' | '—' | '–' | '!' => true,
+            '-' => sentence[..at].ends_with(' ') && sentence[at + 1..].starts_with(' '),
+            _ => false,
+        };
+        if cut {
+            parts.push(&sentence[start..at]);
+            start = at + c.len_utf8();
+        }
+    }
+    parts.push(&sentence[start..]);
+    let offset = |part: &str| part.as_ptr() as usize - sentence.as_ptr() as usize;
+    parts
+        .into_iter()
+        .filter(|part| part.chars().any(char::is_alphanumeric))
+        .map(|part| (&sentence[offset(part)..], lower(part)))
+        .map(|(rest, clause)| (from_word(rest), without_lead_ins(&clause).to_owned()))
+        .filter(|(_, clause)| !clause.is_empty())
+        .collect()
+}
+
+/// From the first letter or digit on.
+fn from_word(text: &str) -> &str {
+    text.trim_start_matches(|c: char| !c.is_alphanumeric()).trim_end()
+}
+
+fn lower(text: &str) -> String {
+    let straight = text.replace(['\u{2019}', '\u{02bc}'], "'").to_lowercase();
+    let edge = |c: char| !c.is_alphanumeric();
+    straight.trim_matches(edge).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn without_lead_ins(clause: &str) -> &str {
+    let mut rest = clause;
+    while let Some(lead_in) = table::LEAD_INS.iter().find(|lead_in| begins(rest, lead_in)) {
+        rest = rest[lead_in.len()..].trim_start_matches(|c: char| !c.is_alphanumeric());
+    }
+    rest
+}
+
+/// Whether a clause begins with a phrase, at a word's end where the script has words.
+fn begins(clause: &str, phrase: &str) -> bool {
+    let Some(rest) = clause.strip_prefix(phrase) else { return false };
+    let spaced = phrase.chars().next_back().is_some_and(|c| c < '\u{2e80}');
+    !spaced || !rest.starts_with(|c: char| c.is_alphanumeric() || c == '\'')
+}
+
+fn first(clause: &str, phrases: &[&str], except: &[&str]) -> Option<String> {
+    if except.iter().any(|phrase| begins(clause, phrase)) {
+        return None;
+    }
+    phrases.iter().find(|phrase| begins(clause, phrase)).map(|phrase| (*phrase).to_owned())
+}
+
+fn read_sentence(sentence: &str, may_deny: bool) -> Found {
+    let question = sentence.ends_with(['?', '？']);
+    let clauses = clauses(sentence);
+    let mut found = Found::default();
+    for (number, (_, clause)) in clauses.iter().enumerate() {
+        let asked = question && number + 1 == clauses.len();
+        if !asked {
+            let whole = table::PRAISE.iter().find(|praise| *praise == clause);
+            let praise = whole.map(|praise| (*praise).to_owned());
+            let praise = praise.or_else(|| first(clause, table::THANKS, table::NO_PRAISE));
+            found.praise = found.praise.or(praise);
+            let whole = table::BAD_WORDS.iter().find(|word| *word == clause);
+            let complaint = whole.map(|word| (*word).to_owned());
+            let complaint =
+                complaint.or_else(|| first(clause, table::COMPLAINTS, table::NO_COMPLAINT));
+            found.complaint = found.complaint.or(complaint);
+            found.next_time = found.next_time.or(first(clause, table::NEXT_TIMES, &[]));
+        }
+        found.change = found.change.or(first(clause, table::CHANGES, table::NO_CHANGE));
+        let denies = number == 0 && may_deny && !asked && table::NOES.contains(&clause.as_str());
+        if denies {
+            let after = clauses.get(1).map(|(_, clause)| clause.as_str());
+            let harmless = after.is_some_and(|after| {
+                table::HARMLESS_AFTER_NO.iter().any(|phrase| begins(after, phrase))
+            });
+            if harmless {
+                return Found::default();
+            }
+            found.complaint = Some(clause.clone());
+        }
+    }
+    if found.complaint.is_some() && clauses.iter().any(|(_, c)| begins(c, "thanks for nothing")) {
+        found.praise = None;
+    }
+    found
+}
+
+fn sign(text: &str, signs: &[&str]) -> Option<String> {
+    signs.iter().find(|sign| text.contains(**sign)).map(|sign| (*sign).to_owned())
+}
+
+/// The user's own instructions: from where each begins to the end of its sentence.
+fn directives(sentences: &[&str], score: i8) -> Option<String> {
+    let openers = if score < 0 { table::DIRECTIVES } else { table::NEXT_TIMES };
+    let mut found = Vec::new();
+    for sentence in sentences {
+        let clauses = clauses(sentence);
+        let directive = clauses.iter().find(|(_, clause)| {
+            first(clause, openers, table::NO_CHANGE).is_some()
+                && first(clause, &["don't know", "i said no", "make it stop"], &[]).is_none()
+        });
+        let Some((text, _)) = directive else { continue };
+        let polite = ["can you", "could you", "would you"];
+        let asked = text.ends_with(['?', '？']);
+        if !asked || polite.iter().any(|polite| lower(text).starts_with(polite)) {
+            found.push(*text);
+        }
+    }
+    found.truncate(HINT_SENTENCES_MAX);
+    let hint = found.join(" ");
+    let short = hint.chars().count() <= HINT_CHARS_MAX;
+    (!hint.is_empty() && short).then_some(hint)
+}
