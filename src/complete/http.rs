@@ -79,7 +79,8 @@ impl Http {
                 return Err(CompleteError::Unavailable { role, url, tries, reason });
             }
             let pause = wait.unwrap_or_else(|| patience.pause(tries)).min(patience.longest);
-            tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.95..1.25))).await;
+            let jitter = rand::rng().random_range(0.95..1.25);
+            tokio::time::sleep(pause.mul_f64(jitter)).await;
         }
     }
 

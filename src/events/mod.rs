@@ -6,7 +6,9 @@
 pub mod collect;
 pub mod deploy;
 pub mod heartbeat;
+pub mod hint;
 pub mod run;
+pub mod score;
 pub mod train;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 //!
 //! `score` and `hint` share this room. It knows what a rollout means, and nothing of tables.
 
+mod docket;
 mod exchange;
 mod phrases;
 mod prompts;
@@ -20,6 +21,7 @@ use crate::complete::{CompleteError, Completer, Options, Patience, Prompt};
 use crate::config::{self, JudgeConfig};
 use crate::rollout::{HintVote, TurnId, Vote};
 
+pub use docket::Docket;
 pub use exchange::{Exchange, Unreadable};
 pub use prompts::{HINT as HINT_PROMPT, SCORE as SCORE_PROMPT};
 pub use rules::Verdict;

@@ -1,1 +1,413 @@
-//! The `hint` stage.
+//! The `hint` stage: turns and rollouts in, hints out.
+//!
+//! Every main turn with a next state gets one row. Where the judge finds an instruction, the
+//! teacher gives the log-probabilities of the reply's exact tokens with and without it, both by
+//! one version. While judge or teacher are down the turns wait, as in `score`.
+
+mod teacher;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::complete::{CompleteError, Completer, Options, Patience};
+use crate::config::{ConfigError, HintConfig, Home};
+use crate::events::heartbeat::Pulse;
+use crate::events::hint::{HintFailed, HintSegmentUnread, TurnsHinted};
+use crate::events::{emit, now_us};
+use crate::fault::Explain;
+use crate::judge::{Docket, Exchange, Judge};
+use crate::render::RenderError;
+use crate::rollout::{Hint, HintStatus, Rollout, Turn, TurnId, TurnKind};
+use crate::store::{Polled, Store, StoreError, Tail, Writer};
+use crate::weights::WeightsError;
+
+use teacher::{NoRows, Rows, Teacher, Told};
+
+/// Rows of one segment.
+const ROWS_MAX: usize = 100;
+/// Longest time that a finished row waits for others of its segment.
+const FLUSH: Duration = Duration::from_millis(250);
+/// Time between two heartbeats.
+const BEAT: Duration = Duration::from_secs(1);
+/// Pause before the home is looked into again for a model.
+const MODEL_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a run of `hint` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HintSummary {
+    /// The judge's name and version.
+    pub judge: String,
+    /// Rows that were written.
+    pub hints: usize,
+    /// Those with an accepted hint and both log-probability rows.
+    pub accepted: usize,
+    /// Those without a directive.
+    pub no_hint: usize,
+    /// Turns given up for want of a usable vote.
+    pub judge_failed: usize,
+    /// Turns that the teacher could not score.
+    pub teacher_failed: usize,
+    /// Turns that did not render to their recorded prompt.
+    pub render_mismatch: usize,
+    /// Turns that do not fit into the teacher's context.
+    pub too_long: usize,
+    /// Turns that wait.
+    pub waiting: usize,
+    /// Segments that could not be read.
+    pub unread_segments: usize,
+}
+
+/// Why `hint` ended.
+#[derive(Debug, thiserror::Error)]
+pub enum HintError {
+    /// A value that it cannot work with.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Judge or teacher cannot be asked.
+    #[error("{waiting} turns wait for a server that cannot be asked")]
+    Server {
+        /// Turns that wait.
+        waiting: usize,
+        /// Why it cannot be asked.
+        source: CompleteError,
+    },
+    /// The home holds no model to render with.
+    #[error("{} holds no base model", path.display())]
+    NoModel {
+        /// The registry.
+        path: std::path::PathBuf,
+    },
+    /// The model cannot render.
+    #[error(transparent)]
+    Model(RenderError),
+    /// The weights cannot be read.
+    #[error(transparent)]
+    Weights(WeightsError),
+}
+
+impl HintError {
+    fn explained(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Store(error) => Some(error),
+            Self::Server { source, .. } => Some(source),
+            Self::NoModel { .. } => None,
+            Self::Model(error) => Some(error),
+            Self::Weights(error) => Some(error),
+        }
+    }
+}
+
+impl Explain for HintError {
+    fn label(&self) -> &'static str {
+        self.explained().map_or("hint_no_model", Explain::label)
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self.explained() {
+            Some(error) => error.hint(),
+            None => {
+                Some("start `openclaw-rl serve` on this home once; it puts it there".to_owned())
+            }
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        self.explained().map_or(1, Explain::exit_code)
+    }
+}
+
+/// Looks for hints in every rollout that has no row yet; with `follow` it stays until `shutdown`.
+///
+/// # Errors
+/// [`HintError`]: a wrong value, a store that cannot be opened or written to, a judge or teacher
+/// that refuses every request; in one-shot use also one that is down, and a home without a model.
+pub async fn run(
+    config: &HintConfig,
+    home: &Home,
+    shutdown: CancellationToken,
+) -> Result<HintSummary, HintError> {
+    config.validate()?;
+    let store = Store::open(home)?;
+    let mut finder = Finder::open(config, home, &store)?;
+    let mut pulse = Pulse::new(home.state("hint"), "hint");
+    let ended = finder.work(config, &mut pulse, &shutdown).await;
+    finder.flush()?;
+    // The case whose error ended the work is on the docket no more, and waits all the same.
+    let waiting = finder.docket.len() + usize::from(ended.is_err());
+    finder.summary.waiting = waiting;
+    let error = match ended {
+        Ok(()) => {
+            pulse.beat("done", &finder.figures());
+            return Ok(finder.summary);
+        }
+        Err(NoRows::Teacher(source)) => HintError::Server { waiting, source },
+        Err(NoRows::Model(error)) => HintError::Model(error),
+        Err(NoRows::Weights(error)) => HintError::Weights(error),
+        Err(NoRows::NoModel | NoRows::Turn(..)) => HintError::NoModel { path: home.weights() },
+    };
+    pulse.beat(&format!("failing: {}", error.label()), &finder.figures());
+    Err(error)
+}
+
+/// A rollout, and what the teacher needs of its turn, if that was found.
+type Case = (Rollout, Option<Told>);
+
+/// A row, or why the work cannot go on.
+type Outcome = Result<Hint, NoRows>;
+
+struct Finder {
+    desk: Arc<Desk>,
+    turns: Tail<Turn>,
+    rollouts: Tail<Rollout>,
+    writer: Writer<Hint>,
+    docket: Docket<Case, Outcome>,
+    /// Turns whose rollout has not been read yet.
+    told: HashMap<TurnId, Told>,
+    /// Turns that have a row, are on the docket, or need none.
+    known: HashSet<TurnId>,
+    finished: Vec<Hint>,
+    flushed_at: Instant,
+    summary: HintSummary,
+    /// Rows of this home.
+    total: usize,
+}
+
+/// What each case is worked on with.
+struct Desk {
+    judge: Judge,
+    teacher: Teacher,
+    hint_chars_min: usize,
+    follow: bool,
+}
+
+impl Finder {
+    fn open(config: &HintConfig, home: &Home, store: &Store) -> Result<Self, HintError> {
+        let tries = config.judge.tries;
+        let patience = if config.follow { Patience::long(tries) } else { Patience::brief(tries) };
+        let server = |source| HintError::Server { waiting: 0, source };
+        let judge = Judge::open(&config.judge, patience).map_err(server)?;
+        let completer = Completer::open(Options {
+            url: config.teacher.clone(),
+            key_file: config.teacher_key_file.clone(),
+            timeout: Duration::from_secs(config.judge.timeout_s),
+            patience,
+            concurrency: config.judge.concurrency,
+            role: "teacher",
+        })
+        .map_err(server)?;
+        let summary = HintSummary { judge: judge.name(), ..HintSummary::default() };
+        let desk = Desk {
+            judge,
+            teacher: Teacher::new(completer, home),
+            hint_chars_min: config.hint_chars_min,
+            follow: config.follow,
+        };
+        let mut finder = Self {
+            desk: Arc::new(desk),
+            turns: store.tail(),
+            rollouts: store.tail(),
+            writer: store.writer("hint")?,
+            docket: Docket::new(config.judge.concurrency),
+            told: HashMap::new(),
+            known: HashSet::new(),
+            finished: Vec::new(),
+            flushed_at: Instant::now(),
+            summary,
+            total: 0,
+        };
+        let polled = store.tail::<Hint>().poll();
+        let hints = finder.readable(polled);
+        finder.known.extend(hints.iter().map(|hint| hint.turn_id));
+        finder.total = finder.known.len();
+        Ok(finder)
+    }
+
+    /// Works until there is nothing left to do, or until `shutdown`.
+    async fn work(
+        &mut self,
+        config: &HintConfig,
+        pulse: &mut Pulse,
+        shutdown: &CancellationToken,
+    ) -> Result<(), NoRows> {
+        let mut look = tokio::time::interval(Duration::from_millis(config.poll_ms));
+        let mut beat = tokio::time::interval(BEAT);
+        let desk = Arc::clone(&self.desk);
+        self.look();
+        loop {
+            if !config.follow && self.docket.is_empty() {
+                return Ok(());
+            }
+            let start = |case| Arc::clone(&desk).look_through(case);
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                Some(outcome) = self.docket.next(start) => self.finished.push(outcome?),
+                _ = look.tick() => if config.follow { self.look() },
+                _ = beat.tick() => {
+                    let doing = if self.docket.is_empty() { "waiting" } else { "working" };
+                    pulse.beat(doing, &self.figures());
+                }
+            }
+            self.flush_if_due();
+        }
+    }
+
+    /// Puts new rollouts on the docket. A rollout is written after its turn, so that the turns
+    /// that are read after the rollouts hold theirs.
+    fn look(&mut self) {
+        let polled = self.rollouts.poll();
+        let rollouts = self.readable(polled);
+        let polled = self.turns.poll();
+        let turns = self.readable(polled);
+        let new = turns.into_iter().filter(|turn| !self.known.contains(&turn.turn_id));
+        self.told.extend(new.map(|turn| (turn.turn_id, Told::from(turn))));
+        for rollout in rollouts {
+            let wanted = rollout.kind == TurnKind::Main && rollout.next_state.is_some();
+            let told = self.told.remove(&rollout.turn_id);
+            if self.known.insert(rollout.turn_id) && wanted {
+                self.docket.extend([(rollout, told)]);
+            }
+        }
+    }
+
+    fn flush_if_due(&mut self) {
+        let due = self.docket.is_empty()
+            || self.finished.len() >= ROWS_MAX
+            || self.flushed_at.elapsed() >= FLUSH;
+        if due && let Err(error) = self.flush() {
+            // The rows are kept and tried again; the last flush of the run reports the error.
+            emit(HintSegmentUnread { error: error.to_string() });
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.flushed_at = Instant::now();
+        if self.finished.is_empty() {
+            return Ok(());
+        }
+        self.writer.append(&self.finished)?;
+        let rows = std::mem::take(&mut self.finished);
+        let accepted_before = self.summary.accepted;
+        for row in &rows {
+            let summary = &mut self.summary;
+            let count = match row.status {
+                HintStatus::Accepted => &mut summary.accepted,
+                HintStatus::NoHint => &mut summary.no_hint,
+                HintStatus::JudgeFailed => &mut summary.judge_failed,
+                HintStatus::TeacherFailed => &mut summary.teacher_failed,
+                HintStatus::RenderMismatch => &mut summary.render_mismatch,
+                HintStatus::TooLong => &mut summary.too_long,
+            };
+            *count += 1;
+            if !matches!(row.status, HintStatus::Accepted | HintStatus::NoHint) {
+                let (turn, reason) = (row.turn_id.to_string(), row.detail.clone());
+                emit(HintFailed { turn, status: row.status.label(), reason });
+            }
+        }
+        self.summary.hints += rows.len();
+        self.total += rows.len();
+        let accepted = self.summary.accepted - accepted_before;
+        emit(TurnsHinted { rows: rows.len(), accepted, waiting: self.docket.len() });
+        Ok(())
+    }
+
+    fn readable<R>(&mut self, polled: Polled<R>) -> Vec<R> {
+        for error in polled.broken {
+            self.summary.unread_segments += 1;
+            emit(HintSegmentUnread { error: error.to_string() });
+        }
+        polled.rows
+    }
+
+    /// Totals of this home, and what this process did.
+    fn figures(&self) -> [(&'static str, f64); 6] {
+        let failed = self.summary.hints - self.summary.accepted - self.summary.no_hint;
+        [
+            ("hints", self.total as f64),
+            ("waiting", self.docket.len() as f64),
+            ("accepted", self.summary.accepted as f64),
+            ("no_hint", self.summary.no_hint as f64),
+            ("failed", failed as f64),
+            ("unread_segments", self.summary.unread_segments as f64),
+        ]
+    }
+}
+
+impl Desk {
+    /// Asks the judge for a hint, and the teacher for what it changes.
+    async fn look_through(self: Arc<Self>, (rollout, told): Case) -> Outcome {
+        let mut row = Hint {
+            turn_id: rollout.turn_id,
+            judge: self.judge.name(),
+            status: HintStatus::NoHint,
+            votes: Vec::new(),
+            hint: String::new(),
+            scored_by: None,
+            teacher_logprobs: Vec::new(),
+            student_logprobs: Vec::new(),
+            detail: String::new(),
+            hinted_at_us: now_us(),
+        };
+        let exchange = match Exchange::of(&rollout) {
+            Ok(exchange) => exchange,
+            Err(error) => return Ok(failed(row, HintStatus::JudgeFailed, error.to_string())),
+        };
+        let ballot = match self.judge.hint(rollout.turn_id, &exchange).await {
+            Ok(ballot) => ballot,
+            Err(error) if self.follow && error.is_down() => {
+                return Ok(failed(row, HintStatus::JudgeFailed, error.to_string()));
+            }
+            Err(error) => return Err(NoRows::Teacher(error)),
+        };
+        let accepted = ballot.accepted(self.hint_chars_min).map(str::to_owned);
+        row.votes = ballot.votes;
+        if let Some(reason) = ballot.failed {
+            return Ok(failed(row, HintStatus::JudgeFailed, reason));
+        }
+        row.hinted_at_us = now_us();
+        let Some(hint) = accepted else { return Ok(row) };
+        row.hint = hint;
+        let Some(told) = told else {
+            let detail = "the turn's own row cannot be read".to_owned();
+            return Ok(failed(row, HintStatus::TeacherFailed, detail));
+        };
+        match self.teach(&told, &row.hint).await {
+            Ok(rows) => {
+                row.status = HintStatus::Accepted;
+                row.scored_by = rows.scored_by;
+                row.teacher_logprobs = rows.teacher;
+                row.student_logprobs = rows.student;
+                row.hinted_at_us = now_us();
+                Ok(row)
+            }
+            Err(NoRows::Turn(status, detail)) => Ok(failed(row, status, detail)),
+            Err(NoRows::Teacher(error)) if self.follow && error.is_down() => {
+                Ok(failed(row, HintStatus::TeacherFailed, error.to_string()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Both rows; a daemon waits for the home's model to appear.
+    async fn teach(&self, told: &Told, hint: &str) -> Result<Rows, NoRows> {
+        loop {
+            match self.teacher.rows(told, hint).await {
+                Err(NoRows::NoModel) if self.follow => tokio::time::sleep(MODEL_PAUSE).await,
+                other => return other,
+            }
+        }
+    }
+}
+
+/// The row of a turn that has no usable hint. A hint that was found stays in its vote.
+fn failed(row: Hint, status: HintStatus, detail: String) -> Hint {
+    Hint { status, detail, hint: String::new(), hinted_at_us: now_us(), ..row }
+}

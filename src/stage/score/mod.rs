@@ -1,1 +1,308 @@
-//! The `score` stage.
+//! The `score` stage: rollouts in, scores out.
+//!
+//! Every main turn with a next state gets one row. While a model judge is down the turns wait; as
+//! a daemon it insists for more than a minute before it gives a turn up as `judge_failed`, as a
+//! command it ends with an error and writes nothing for the turns that it could not ask about.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::complete::{CompleteError, Patience};
+use crate::config::{ConfigError, Home, ScoreConfig};
+use crate::events::heartbeat::Pulse;
+use crate::events::score::{RepliesScored, ScoreJudgeFailed, ScoreSegmentUnread};
+use crate::events::{emit, now_us};
+use crate::fault::Explain;
+use crate::judge::{Docket, Exchange, Judge};
+use crate::rollout::{Rollout, Score, ScoreStatus, TurnId, TurnKind};
+use crate::store::{Polled, Store, StoreError, Tail, Writer};
+
+/// Rows of one segment.
+const ROWS_MAX: usize = 500;
+/// Longest time that a finished row waits for others of its segment.
+const FLUSH: Duration = Duration::from_millis(250);
+/// Time between two heartbeats.
+const BEAT: Duration = Duration::from_secs(1);
+/// Turns that the rules judge at the same time.
+const RULES_AT_ONCE: usize = 64;
+
+/// What a run of `score` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ScoreSummary {
+    /// The judge's name and version.
+    pub judge: String,
+    /// Scores that were written.
+    pub scores: usize,
+    /// Those of +1.
+    pub positive: usize,
+    /// Those of -1.
+    pub negative: usize,
+    /// Those of 0.
+    pub neutral: usize,
+    /// Turns given up for want of a usable vote.
+    pub judge_failed: usize,
+    /// Turns that wait for the judge.
+    pub waiting: usize,
+    /// Segments that could not be read.
+    pub unread_segments: usize,
+}
+
+/// Why `score` ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ScoreError {
+    /// A value that it cannot work with.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The judge cannot be asked.
+    #[error("{waiting} turns wait: the judge cannot be asked")]
+    Judge {
+        /// Turns that wait.
+        waiting: usize,
+        /// Why it cannot be asked.
+        source: CompleteError,
+    },
+}
+
+impl Explain for ScoreError {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Config(error) => error.label(),
+            Self::Store(error) => error.label(),
+            Self::Judge { source, .. } => source.label(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Judge { source, .. } => source.hint(),
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(error) => error.exit_code(),
+            Self::Store(error) => error.exit_code(),
+            Self::Judge { source, .. } => source.exit_code(),
+        }
+    }
+}
+
+/// Scores every rollout that has no score yet; with `follow` it stays until `shutdown`.
+///
+/// # Errors
+/// [`ScoreError`]: a wrong value, a store that cannot be opened or written to, or a judge that
+/// refuses every request; in one-shot use also a judge that is down.
+pub async fn run(
+    config: &ScoreConfig,
+    home: &Home,
+    shutdown: CancellationToken,
+) -> Result<ScoreSummary, ScoreError> {
+    config.validate()?;
+    let store = Store::open(home)?;
+    let mut scorer = Scorer::open(config, &store)?;
+    let mut pulse = Pulse::new(home.state("score"), "score");
+    let ended = scorer.work(config, &mut pulse, &shutdown).await;
+    scorer.flush()?;
+    // The case whose error ended the work is on the docket no more, and waits all the same.
+    let waiting = scorer.docket.len() + usize::from(ended.is_err());
+    scorer.summary.waiting = waiting;
+    match ended {
+        Ok(()) => {
+            pulse.beat("done", &scorer.figures());
+            Ok(scorer.summary)
+        }
+        Err(source) => {
+            pulse.beat(&format!("failing: {}", source.label()), &scorer.figures());
+            Err(ScoreError::Judge { waiting, source })
+        }
+    }
+}
+
+/// A row, or why the judge could not be asked.
+type Outcome = Result<Score, CompleteError>;
+
+struct Scorer {
+    judge: Arc<Judge>,
+    rollouts: Tail<Rollout>,
+    writer: Writer<Score>,
+    docket: Docket<Rollout, Outcome>,
+    /// Turns that have a score or are on the docket.
+    known: HashSet<TurnId>,
+    finished: Vec<Score>,
+    flushed_at: Instant,
+    summary: ScoreSummary,
+    /// Scores of this home.
+    total: usize,
+}
+
+impl Scorer {
+    fn open(config: &ScoreConfig, store: &Store) -> Result<Self, ScoreError> {
+        let tries = config.judge.tries;
+        let patience = if config.follow { Patience::long(tries) } else { Patience::brief(tries) };
+        let judge = Judge::open(&config.judge, patience)
+            .map_err(|source| ScoreError::Judge { waiting: 0, source })?;
+        let at_once = match judge {
+            Judge::Rules => RULES_AT_ONCE,
+            Judge::Model(_) => config.judge.concurrency,
+        };
+        let summary = ScoreSummary { judge: judge.name(), ..ScoreSummary::default() };
+        let mut scorer = Self {
+            judge: Arc::new(judge),
+            rollouts: store.tail(),
+            writer: store.writer("score")?,
+            docket: Docket::new(at_once),
+            known: HashSet::new(),
+            finished: Vec::new(),
+            flushed_at: Instant::now(),
+            summary,
+            total: 0,
+        };
+        let polled = store.tail::<Score>().poll();
+        let scores = scorer.readable(polled);
+        scorer.known.extend(scores.iter().map(|score| score.turn_id));
+        scorer.total = scorer.known.len();
+        Ok(scorer)
+    }
+
+    /// Scores until there is nothing left to do, or until `shutdown`.
+    async fn work(
+        &mut self,
+        config: &ScoreConfig,
+        pulse: &mut Pulse,
+        shutdown: &CancellationToken,
+    ) -> Result<(), CompleteError> {
+        let mut look = tokio::time::interval(Duration::from_millis(config.poll_ms));
+        let mut beat = tokio::time::interval(BEAT);
+        let judge = Arc::clone(&self.judge);
+        let follow = config.follow;
+        self.look();
+        loop {
+            if !follow && self.docket.is_empty() {
+                return Ok(());
+            }
+            let judge = Arc::clone(&judge);
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                Some(outcome) = self.docket.next(|case| judged(Arc::clone(&judge), case, follow)) => {
+                    self.finished.push(outcome?);
+                }
+                _ = look.tick() => if follow { self.look() },
+                _ = beat.tick() => {
+                    let doing = if self.docket.is_empty() { "waiting" } else { "working" };
+                    pulse.beat(doing, &self.figures());
+                }
+            }
+            self.flush_if_due();
+        }
+    }
+
+    /// Puts new rollouts on the docket.
+    fn look(&mut self) {
+        let polled = self.rollouts.poll();
+        let rollouts = self.readable(polled);
+        let known = &mut self.known;
+        self.docket.extend(rollouts.into_iter().filter(|rollout| {
+            rollout.kind == TurnKind::Main
+                && rollout.next_state.is_some()
+                && known.insert(rollout.turn_id)
+        }));
+    }
+
+    fn flush_if_due(&mut self) {
+        let due = self.docket.is_empty()
+            || self.finished.len() >= ROWS_MAX
+            || self.flushed_at.elapsed() >= FLUSH;
+        if due && let Err(error) = self.flush() {
+            // The rows are kept and tried again; the last flush of the run reports the error.
+            emit(ScoreSegmentUnread { error: error.to_string() });
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.flushed_at = Instant::now();
+        if self.finished.is_empty() {
+            return Ok(());
+        }
+        self.writer.append(&self.finished)?;
+        let rows = std::mem::take(&mut self.finished);
+        let judged = |score: i8| {
+            let of = |row: &&Score| row.status == ScoreStatus::Judged && row.score == score;
+            rows.iter().filter(of).count()
+        };
+        let summary = &mut self.summary;
+        summary.scores += rows.len();
+        summary.positive += judged(1);
+        summary.negative += judged(-1);
+        summary.neutral += judged(0);
+        for row in rows.iter().filter(|row| row.status == ScoreStatus::JudgeFailed) {
+            summary.judge_failed += 1;
+            let (turn, reason) = (row.turn_id.to_string(), row.reasoning.clone());
+            emit(ScoreJudgeFailed { turn, reason });
+        }
+        self.total += rows.len();
+        emit(RepliesScored { rows: rows.len(), waiting: self.docket.len() });
+        Ok(())
+    }
+
+    fn readable<R>(&mut self, polled: Polled<R>) -> Vec<R> {
+        for error in polled.broken {
+            self.summary.unread_segments += 1;
+            emit(ScoreSegmentUnread { error: error.to_string() });
+        }
+        polled.rows
+    }
+
+    /// Totals of this home, and what this process did.
+    fn figures(&self) -> [(&'static str, f64); 6] {
+        [
+            ("scores", self.total as f64),
+            ("waiting", self.docket.len() as f64),
+            ("positive", self.summary.positive as f64),
+            ("negative", self.summary.negative as f64),
+            ("neutral", self.summary.neutral as f64),
+            ("judge_failed", self.summary.judge_failed as f64),
+        ]
+    }
+}
+
+/// Asks the judge about one rollout. As a daemon, a judge that stayed away too long has failed;
+/// as a command, that ends the command.
+async fn judged(judge: Arc<Judge>, rollout: Rollout, follow: bool) -> Outcome {
+    let failed = |reason: String| Score {
+        turn_id: rollout.turn_id,
+        judge: judge.name(),
+        status: ScoreStatus::JudgeFailed,
+        votes: Vec::new(),
+        score: 0,
+        reasoning: reason,
+        judged_at_us: now_us(),
+    };
+    let exchange = match Exchange::of(&rollout) {
+        Ok(exchange) => exchange,
+        Err(error) => return Ok(failed(error.to_string())),
+    };
+    match judge.score(rollout.turn_id, &exchange).await {
+        Ok(ballot) => Ok(Score {
+            status: match ballot.score {
+                Some(_) => ScoreStatus::Judged,
+                None => ScoreStatus::JudgeFailed,
+            },
+            votes: ballot.votes,
+            score: ballot.score.unwrap_or(0),
+            reasoning: ballot.reasoning,
+            ..failed(String::new())
+        }),
+        Err(error) if follow && error.is_down() => Ok(failed(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
