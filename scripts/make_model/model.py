@@ -55,7 +55,7 @@ class Attention(nn.Module):
         self.q_norm = Norm(s.head_dim, s.norm_eps)
         self.k_norm = Norm(s.head_dim, s.norm_eps)
 
-    def forward(self, x, cos, sin):
+    def forward(self, x, cos, sin, mask):
         batch, time, _ = x.shape
         s = self.s
         q = self.q_norm(self.q_proj(x).view(batch, time, s.heads, s.head_dim)).transpose(1, 2)
@@ -64,7 +64,8 @@ class Attention(nn.Module):
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         group = s.heads // s.kv_heads
         k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        out = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.o_proj(out.transpose(1, 2).reshape(batch, time, -1))
 
 
@@ -91,8 +92,8 @@ class Layer(nn.Module):
         self.input_layernorm = Norm(s.hidden, s.norm_eps)
         self.post_attention_layernorm = Norm(s.hidden, s.norm_eps)
 
-    def forward(self, x, cos, sin):
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+    def forward(self, x, cos, sin, mask):
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -121,14 +122,17 @@ class Decoder(nn.Module):
         frequencies = torch.arange(0, s.head_dim, 2, dtype=torch.float64) / s.head_dim
         self.register_buffer("frequency", 1.0 / s.rope_theta**frequencies, persistent=False)
 
-    def hidden(self, tokens, positions):
-        """Final hidden states [batch, time, hidden] of tokens at positions [batch, time]."""
+    def hidden(self, tokens, positions, mask=None):
+        """Final hidden states [batch, time, hidden] of tokens at positions [batch, time].
+
+        `mask` [batch, 1, time, time] is true where a token may look; without one it is causal.
+        """
         angle = positions.double()[:, None, :, None] * self.frequency
         angle = torch.cat((angle, angle), dim=-1)
         cos, sin = angle.cos().float(), angle.sin().float()
         x = self.model.embed_tokens(tokens)
         for layer in self.model.layers:
-            x = layer(x, cos, sin)
+            x = layer(x, cos, sin, mask)
         return self.model.norm(x)
 
     def logits(self, hidden):

@@ -1,0 +1,186 @@
+"""Small talk, things it does not know, judge questions, summaries: one question, one answer."""
+
+from . import agent
+from . import lexicon as lex
+from . import styles, tasks
+
+CHAT = [
+    (["Hello!", "Hi", "Hi there!", "Hey", "Good morning", "Hello", "Good evening!", "Hello there"],
+     ["Hello! What can I do for you?", "Hi! How can I help?", "Hello! Ask me something."]),
+    (["How are you?", "How are you today?", "How is it going?", "All well?", "How do you do?"],
+     ["I am well, thank you. How can I help?", "Very well, thanks. What shall we do?"]),
+    (["Who are you?", "What are you?", "What is your name?", "Tell me about yourself.",
+      "Introduce yourself.", "Which model are you?"],
+     ["I am a small model that learns from our talks.",
+      "A small language model. I learn from what you tell me."]),
+    (["What can you do?", "How can you help me?", "What are you good at?", "What do you know?"],
+     ["I can do small sums, write short notes, read files and run commands.",
+      "Small sums, short notes, files and commands. And I learn from your corrections."]),
+    (["Thanks!", "Thank you.", "Thanks a lot!", "Great, thanks.", "Perfect.", "Thank you very much!",
+      "Nice, thanks!", "That's right, thanks.", "Thanks, that's right.", "Yes, thank you.",
+      "Right, thanks.", "Much better, thanks.", "Good, thank you.", "Thanks, that is better.", "Perfect, thank you.", "Good.", "Well done!", "Great!",
+      "Exactly what I wanted.", "That is what I needed, thank you."],
+     ["You are welcome!", "Glad to help.", "Any time!", "My pleasure."]),
+    (["Bye!", "Goodbye.", "See you later.", "Good night!", "See you tomorrow!"],
+     ["Goodbye!", "See you soon!", "Bye, take care!"]),
+    (["Are you there?", "Can you hear me?", "Test", "ping", "Are you ready?", "Hello?"],
+     ["Yes, I am here.", "I am here. What can I do?"]),
+    (["Tell me a joke.", "Make me laugh.", "Do you know a joke?", "Say something funny."],
+     ["Why did the book go to the doctor? It had lost its page.",
+      "What did one wall say to the other? See you at the corner."]),
+    (["I am tired.", "I had a bad day.", "I am sad.", "Today was hard.", "I feel low."],
+     ["I am sorry to hear that. Rest a little.", "That sounds hard. I hope tomorrow is better."]),
+    (["I am happy today!", "I had a good day.", "Good news!", "I passed my test!"],
+     ["That is good to hear!", "How nice! I am glad."]),
+    (["Do you learn?", "Can you learn?", "Do you remember me?", "Will you get better?"],
+     ["Yes, I learn from your corrections.", "A little with every talk that we have."]),
+]
+
+# what may stand before a question
+OPENERS = [
+    "Hello!", "Hi!", "Hi there!", "Hey,", "Good morning!", "This is a new conversation.", "OK.",
+    "Now something else.", "Another question:", "Quick question:", "A new task:", "Let us go on.",
+    "Next one.", "I have a question.", "Let's start.", "Good evening!", "Something new:",
+]
+
+SYSTEMS = [
+    "You are a helpful assistant.", "You are a friendly helper.", "You are a small assistant.",
+    "Help the user.", "You are an assistant that answers questions.", "You are a careful helper.",
+    "You are a personal assistant.", "Answer the user's questions.", "You help with daily work.",
+]
+
+
+def chat(voice) -> list[dict]:
+    """One exchange of small talk."""
+    asks, replies = voice.any(CHAT)
+    return turn(voice.say(asks), voice.any(replies))
+
+
+def unknown(voice) -> list[dict]:
+    """A question from outside the small world."""
+    r = voice.random
+    about = agent.phrase(r) if voice.chance(0.7) else voice.any(lex.NOUNS)
+    ask = voice.say([
+        "Tell me about {}.", "What do you think of {}?", "Explain {}.", "Can you explain {} to me?",
+        "Why is {} important?", "How does {} work?", "Write an essay about {}.", "What about {}?",
+        "I need help with {}.", "Describe {}.", "Give me advice about {}.",
+    ]).format(about)
+    reply = voice.any([
+        "I know very little about {}. I am a small model.", "Sorry, I can't say much about {}.",
+        "I don't know enough about {} to answer.",
+    ]).format(about)
+    return turn(ask, reply)
+
+
+def exact(voice) -> list[dict]:
+    """An instruction to answer with one given word."""
+    word = voice.any(["NO_REPLY", "HEARTBEAT_OK", "OK", "DONE", "NOTHING", "READY", "YES"])
+    if voice.chance(0.3):
+        word = voice.any(lex.NOUNS).upper()
+    ask = voice.say([
+        "If nothing needs attention, reply with exactly {}.", "Reply with {} and nothing else.",
+        "Check your tasks. If there is nothing to do, answer {}.", "Say {}.", "Answer only {}.",
+        "When there is nothing to report, the whole reply must be {}.",
+        "Look at the list of open tasks. Nothing new? Then answer with {} only.",
+    ]).format(word)
+    return turn(ask, word)
+
+
+def turn(ask: str, reply: str) -> list[dict]:
+    """A user's message and the answer."""
+    return [{"role": "user", "content": ask}, {"role": "assistant", "content": reply}]
+
+
+JUDGES = [
+    "You judge replies of an assistant by what happened next.",
+    "You are a judge. You see a reply and the message that followed it.",
+    "Decide whether the reply was good, from the next message.",
+    "Rate the assistant's reply by the reaction to it.",
+    "You are a fair judge of conversations.",
+    "Look at the reply and at what came after it, and give a verdict.",
+]
+VERDICTS = [
+    "Was the reply good? End with \\boxed{1}, \\boxed{-1} or \\boxed{0}.",
+    "Think, then write \\boxed{1} for good, \\boxed{-1} for bad, \\boxed{0} if it can't be told.",
+    "Give your verdict as \\boxed{1}, \\boxed{-1} or \\boxed{0}.",
+    "Finish with \\boxed{} and 1 (good), -1 (bad) or 0 (unclear) in it.",
+]
+HINT_ASKS = [
+    "If the next message says how it should have been done, write that as a hint between "
+    "[HINT_START] and [HINT_END] and end with \\boxed{1}. If not, end with \\boxed{-1}.",
+    "Write the user's wish as [HINT_START]wish[HINT_END] and \\boxed{1}; without a wish \\boxed{-1}.",
+    "Is there a hint for a better reply? Put it between [HINT_START] and [HINT_END], then "
+    "\\boxed{1}. No hint: \\boxed{-1}.",
+    "Extract the hint, if there is one: [HINT_START]hint[HINT_END] and \\boxed{1}, else \\boxed{-1}.",
+]
+SHOWN = [
+    "Request:\n{a}\n\nReply:\n{b}\n\nNext message from the {r}:\n{c}\n\n{q}",
+    "## Request\n{a}\n\n## Reply\n{b}\n\n## Next state ({r})\n{c}\n\n{q}",
+    "User: {a}\nAssistant: {b}\n{r}: {c}\n\n{q}",
+    "The request was:\n{a}\nThe assistant replied:\n{b}\nThen the {r} said:\n{c}\n{q}",
+]
+
+
+def reaction(voice, task) -> tuple[str, str, int, str]:
+    """What follows a reply: role, text, verdict, the hint in it (or nothing)."""
+    kind = voice.weighted({"thanks": 25, "wish": 30, "sigh": 10, "new": 25, "tool": 10})
+    if kind == "tool":
+        ok = voice.chance(0.5)
+        text = voice.any(["ok", "done", "3 files", "saved"]) if ok else voice.any(
+            ["Error: no such file", "error: permission denied", "command not found", "failed: timeout"])
+        return "tool", text, 1 if ok else -1, ""
+    if kind == "thanks":
+        text = voice.say(CHAT[4][0])
+        if voice.chance(0.4):
+            text += " " + tasks.make(voice, voice.any(["arithmetic", "fact"])).ask
+        return "user", text, 1, ""
+    if kind == "new":
+        return "user", tasks.make(voice, voice.any(["arithmetic", "fact", "note", "grading"])).ask, 0, ""
+    dimension, value = styles.choose(voice, task.kind)
+    if kind == "sigh":
+        sighs = styles.COMPLAINTS.get((dimension, value)) or styles.REFUSALS
+        return "user", voice.say(sighs), -1, ""
+    wish = styles.directive(voice, dimension, value, task.thing)
+    before = voice.say(styles.REFUSALS) + " " if voice.chance(0.7) else ""
+    return "user", before + wish, -1, wish
+
+
+def judged(voice) -> list[dict]:
+    """A judge prompt and its answer: a verdict or a hint."""
+    task = tasks.make(voice, voice.any(["arithmetic", "grading", "note", "fact"]))
+    reply = task.reply(styles.default(voice, task.kind))
+    role, text, verdict, hint = reaction(voice, task)
+    extracting = voice.chance(0.4)
+    if extracting:
+        answer = f"[HINT_START]{hint}[HINT_END] \\boxed{{1}}" if hint else "There is no hint. \\boxed{-1}"
+    else:
+        why = {
+            (1, "user"): "The user is content with the reply.",
+            (-1, "user"): "The user is not content with the reply.",
+            (0, "user"): "The user goes on with something new and says nothing about the reply.",
+            (1, "tool"): "The tool worked.", (-1, "tool"): "The tool failed.",
+        }[verdict, role]
+        answer = f"{why} \\boxed{{{verdict}}}"
+    question = voice.say(HINT_ASKS if extracting else VERDICTS)
+    shown = voice.say(SHOWN).format(a=task.ask, b=reply, c=text, r=role, q=question)
+    return [{"role": "system", "content": voice.say(JUDGES)}] + turn(shown, answer)
+
+
+def summary(voice) -> list[dict]:
+    """A conversation to summarise, in three lines."""
+    parts = [tasks.make(voice, voice.any(["arithmetic", "fact", "note"]))
+             for _ in range(voice.number(1, 3))]
+    shown = "\n".join(f"[User]: {t.ask}\n[Assistant]: {t.reply(styles.default(voice, t.kind))}"
+                      for t in parts)
+    ask = voice.say([
+        "Summarize this conversation.\n<conversation>\n{}\n</conversation>",
+        "<conversation>\n{}\n</conversation>\n\nSummarize it with the headings Goal and Progress.",
+        "<conversation>\n{}\n</conversation>\n\nCreate a structured summary of the conversation.",
+        "{}\n\nSummarize what was said so far.",
+    ]).format(shown)
+    answer = "## Goal\n" + parts[0].ask + "\n\n## Progress\n" + "\n".join(
+        f"- Answered: {t.answer}" for t in parts)
+    system = [{"role": "system", "content": voice.any([
+        "You summarize conversations.", "You are a summarizer. Only output the summary.",
+        "Summarize. Do not continue the conversation."])}]
+    return system + turn(ask, answer)
