@@ -1,0 +1,199 @@
+//! The admin routes of the servers that take the weights.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::{Client, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::error::DeployError;
+use crate::rollout::Version;
+
+/// Time that asking a server for its version may take.
+const INFO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest part of a server's answer that an error repeats, in characters.
+const ANSWER_CHARS_MAX: usize = 200;
+
+/// Why a server could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// No answer.
+    #[error("no answer from {url}")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// What the network said.
+        source: reqwest::Error,
+    },
+    /// It answered, but did not do what was asked.
+    #[error("{url} answered {status}: {message}")]
+    Refused {
+        /// The address.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it said.
+        message: String,
+    },
+    /// It said yes, and serves another version.
+    #[error("{url} serves version `{got}` after it was told to serve {expected}")]
+    OtherVersion {
+        /// The address.
+        url: String,
+        /// What it says.
+        got: String,
+        /// What it was told.
+        expected: Version,
+    },
+}
+
+impl ServerError {
+    /// Whether the same request may succeed later, without anyone changing it.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::OtherVersion { .. } => true,
+            Self::Refused { status, .. } => {
+                *status >= 500 || *status == StatusCode::TOO_MANY_REQUESTS.as_u16()
+            }
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unreachable { .. } => {
+                "start `openclaw-rl serve`, or name the right address with --server".to_owned()
+            }
+            Self::Refused { status: 401 | 403, .. } => {
+                "give the server's key with --api-key-file".to_owned()
+            }
+            Self::Refused { status: 404, .. } => {
+                "the address must be a server that takes weights (`openclaw-rl serve`)".to_owned()
+            }
+            Self::Refused { .. } | Self::OtherVersion { .. } => {
+                "see the server's own log for the reason".to_owned()
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct UpdateRequest<'a> {
+    model_path: &'a Path,
+    weight_version: String,
+}
+
+#[derive(Deserialize)]
+struct UpdateAnswer {
+    success: bool,
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct ModelInfo {
+    weight_version: String,
+}
+
+/// One server.
+#[derive(Clone, Debug)]
+pub struct Server {
+    url: String,
+    key: Option<String>,
+    client: Client,
+    timeout: Duration,
+}
+
+impl Server {
+    /// The address, without a slash at its end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The version that it serves now, as it names it.
+    ///
+    /// # Errors
+    /// It does not answer, or not as a server of weights does.
+    pub async fn version(&self) -> Result<String, ServerError> {
+        let request = self.client.get(format!("{}/model_info", self.url)).timeout(INFO_TIMEOUT);
+        let info: ModelInfo = self.send(request).await?;
+        Ok(info.weight_version)
+    }
+
+    /// Puts a version live, and asks the server whether it is.
+    ///
+    /// # Errors
+    /// It does not answer, refuses, or serves another version afterwards.
+    pub async fn update(&self, dir: &Path, version: Version) -> Result<(), ServerError> {
+        let body = UpdateRequest { model_path: dir, weight_version: version.to_string() };
+        let request = self
+            .client
+            .post(format!("{}/update_weights_from_disk", self.url))
+            .timeout(self.timeout)
+            .json(&body);
+        let answer: UpdateAnswer = self.send(request).await?;
+        if !answer.success {
+            return Err(self.refused(StatusCode::OK, &answer.message));
+        }
+        let got = self.version().await?;
+        if got == body.weight_version {
+            return Ok(());
+        }
+        Err(ServerError::OtherVersion { url: self.url.clone(), got, expected: version })
+    }
+
+    async fn send<T: serde::de::DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, ServerError> {
+        let request = match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        };
+        let lost = |source| ServerError::Unreachable { url: self.url.clone(), source };
+        let response: Response = request.send().await.map_err(lost)?;
+        let status = response.status();
+        let text = response.text().await.map_err(lost)?;
+        if !status.is_success() {
+            return Err(self.refused(status, &text));
+        }
+        serde_json::from_str(&text).map_err(|_| self.refused(status, &text))
+    }
+
+    fn refused(&self, status: StatusCode, text: &str) -> ServerError {
+        let message = text.trim().chars().take(ANSWER_CHARS_MAX).collect();
+        ServerError::Refused { url: self.url.clone(), status: status.as_u16(), message }
+    }
+}
+
+/// The servers at these addresses.
+///
+/// # Errors
+/// The key file cannot be read, or the HTTP client cannot be made.
+pub fn servers(
+    urls: &[String],
+    key_file: Option<&Path>,
+    timeout: Duration,
+) -> Result<Vec<Server>, DeployError> {
+    let key = key_file
+        .map(|path| {
+            std::fs::read_to_string(path)
+                .map(|key| key.trim().to_owned())
+                .map_err(|source| DeployError::Key { path: path.to_owned(), source })
+        })
+        .transpose()?;
+    // the first provider of a process stays; reqwest needs one to be there
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let client = Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(|source| DeployError::Client { source })?;
+    let server = |url: &String| Server {
+        url: url.trim_end_matches('/').to_owned(),
+        key: key.clone(),
+        client: client.clone(),
+        timeout,
+    };
+    Ok(urls.iter().map(server).collect())
+}

@@ -1,0 +1,109 @@
+//! What can end the trainer.
+
+use std::path::PathBuf;
+
+use super::adamw::AdamWError;
+use crate::fault::Explain;
+use crate::model::ModelError;
+use crate::rollout::Version;
+use crate::store::StoreError;
+use crate::weights::WeightsError;
+
+/// A failure of the trainer.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// Another trainer works on this home.
+    #[error("another trainer holds {}", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A file of the home cannot be written.
+    #[error("cannot write {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The tables cannot be worked with.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The weights registry cannot be worked with.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The model cannot be loaded, computed or saved.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The optimizer's state does not fit.
+    #[error(transparent)]
+    Optimizer(#[from] AdamWError),
+    /// A value could not be read from the device.
+    #[error("the device gave no result: {reason}")]
+    Device {
+        /// What it said.
+        reason: String,
+    },
+    /// Step after step is not finite.
+    #[error("{in_a_row} steps in a row were not finite, building on version {head}")]
+    NotFinite {
+        /// How many.
+        in_a_row: usize,
+        /// The version they were to build on.
+        head: Version,
+    },
+    /// The computation broke off.
+    #[error("the training thread broke off: {reason}")]
+    Panicked {
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl Explain for TrainError {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Locked { .. } => "train_locked",
+            Self::Io { .. } => "train_io",
+            Self::Store(error) => error.label(),
+            Self::Weights(error) => error.label(),
+            Self::Model(error) => error.label(),
+            Self::Optimizer(_) => "train_optimizer",
+            Self::Device { .. } => "train_device",
+            Self::NotFinite { .. } => "train_not_finite",
+            Self::Panicked { .. } => "train_panicked",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Store(error) => return error.hint(),
+            Self::Weights(error) => return error.hint(),
+            Self::Model(error) => return error.hint(),
+            Self::Locked { .. } => "one trainer works on a home at a time: stop the other one",
+            Self::Io { .. } => "check the permissions and the free space of --home",
+            Self::Optimizer(_) => {
+                "go back to a version whose optimizer state is whole with `openclaw-rl deploy \
+                 --version N`"
+            }
+            Self::NotFinite { .. } => {
+                "lower --learning-rate, or go back with `openclaw-rl deploy --version N`; serving \
+                 goes on meanwhile"
+            }
+            Self::Device { .. } | Self::Panicked { .. } => {
+                "try again with a smaller --train-tokens-max if memory ran out"
+            }
+        };
+        Some(hint.to_owned())
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Store(error) => error.exit_code(),
+            Self::Weights(error) => error.exit_code(),
+            Self::Model(error) => error.exit_code(),
+            Self::Locked { .. } => 2,
+            _ => 1,
+        }
+    }
+}

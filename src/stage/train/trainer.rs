@@ -1,0 +1,398 @@
+//! The trainer's loop around the computation: what to build on, publishing, and the rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use tokio_util::sync::CancellationToken;
+
+use super::TrainSummary;
+use super::adamw::{AdamW, AdamWOptions};
+use super::batch::{Closing, Pool};
+use super::error::TrainError;
+use super::learner::{Learner, Outcome};
+use super::rows::Rows;
+use super::samples::{Limits, Sample};
+use crate::config::{Home, TrainConfig};
+use crate::events::heartbeat::Pulse;
+use crate::events::train::{HeadTaken, StepDone, StepRecovered, StepSkipped, TurnsRejected};
+use crate::events::{emit, now_us};
+use crate::model::{Decoder, SaveDtype};
+use crate::rollout::{RejectedTurn, Rejection, Step, TrainedTurn, TurnState, Version};
+use crate::store::{Store, Writer};
+use crate::weights::{Base, NewVersion, Registry, WeightsError};
+
+/// The optimizer's state within a version's directory.
+const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+/// Steps that may be given up in a row before the trainer stops.
+const SKIPPED_MAX: usize = 3;
+/// How often the heartbeat is written while nothing happens.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// The heartbeat, with the figures it had last.
+struct Beats {
+    pulse: Pulse,
+    figures: Vec<(String, f64)>,
+    at: Option<Instant>,
+}
+
+impl Beats {
+    fn new(home: &Home) -> Self {
+        let pulse = Pulse::new(home.state("train"), "train");
+        Self { pulse, figures: Vec::new(), at: None }
+    }
+
+    fn due(&self) -> bool {
+        self.at.is_none_or(|at| at.elapsed() >= BEAT_EVERY)
+    }
+
+    fn now(&mut self, doing: &str, figures: Vec<(String, f64)>) {
+        let named: Vec<(&str, f64)> =
+            figures.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        self.pulse.beat(doing, &named);
+        self.figures = figures;
+        self.at = Some(Instant::now());
+    }
+
+    /// Beats with the same figures, if it is time.
+    fn again(&mut self, doing: &str) {
+        if self.due() {
+            let figures = std::mem::take(&mut self.figures);
+            self.now(doing, figures);
+        }
+    }
+}
+
+/// What a look at the store came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// A batch was trained on, or put aside.
+    Stepped,
+    /// There is no batch.
+    Idle,
+    /// The process is to end.
+    Stopped,
+}
+
+/// A trainer at work on one home.
+pub struct Trainer {
+    config: TrainConfig,
+    store: Store,
+    registry: Registry,
+    rows: Rows,
+    pool: Pool,
+    learner: Learner,
+    head: Version,
+    steps: u64,
+    trained: u64,
+    skipped: usize,
+    last: Vec<(String, f64)>,
+    writer: Option<Writer<Step>>,
+    beats: Beats,
+    shutdown: CancellationToken,
+    /// Held as long as the trainer lives.
+    _lock: File,
+}
+
+impl Trainer {
+    /// Takes the home's trainer lock, makes sure of the base model, loads the head and catches up
+    /// with the tables.
+    pub fn open(
+        config: TrainConfig,
+        home: &Home,
+        shutdown: CancellationToken,
+    ) -> Result<Self, TrainError> {
+        let store = Store::open(home)?;
+        let lock = lock(&home.lock("train"))?;
+        let registry = Registry::open(home)?;
+        registry.ensure_base(Base::from(config.model.as_deref()))?;
+        let head = registry.head()?;
+        let learner = load(&registry, head, &config)?;
+        let model = learner.decoder.config();
+        let limits = Limits {
+            method: config.method,
+            tokens_max: config.train_tokens_max.min(model.positions_max),
+            vocab: model.vocab_size,
+        };
+        let mut trainer = Self {
+            rows: Rows::new(&store),
+            pool: Pool::new(limits),
+            steps: 0,
+            trained: 0,
+            skipped: 0,
+            last: Vec::new(),
+            writer: None,
+            beats: Beats::new(home),
+            _lock: lock,
+            config,
+            store,
+            registry,
+            learner,
+            head,
+            shutdown,
+        };
+        trainer.recover()?;
+        Ok(trainer)
+    }
+
+    /// Steps of this run.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Writes the rows of versions that were published by a process that died before it wrote them.
+    fn recover(&mut self) -> Result<(), TrainError> {
+        let rows = self.rows.read(&mut self.pool);
+        let known: BTreeSet<Version> = rows.iter().filter_map(|row| row.version).collect();
+        for version in self.registry.versions()? {
+            if version == Version::BASE || known.contains(&version) {
+                continue;
+            }
+            if let Some(step) = self.registry.manifest(version)?.step {
+                self.record(&step)?;
+                emit(StepRecovered { version: version.0 });
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a row to `steps`, and lets the pool know.
+    fn record(&mut self, step: &Step) -> Result<(), TrainError> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(self.store.writer("train")?),
+        };
+        writer.append(std::slice::from_ref(step))?;
+        self.pool.step(step);
+        Ok(())
+    }
+
+    /// Reads what is new, and trains on one batch if there is one.
+    pub fn round(&mut self) -> Result<Round, TrainError> {
+        if self.shutdown.is_cancelled() {
+            return Ok(Round::Stopped);
+        }
+        self.rows.read(&mut self.pool);
+        let rejected = self.pool.settle();
+        self.note_rejections(&rejected)?;
+        self.follow_head()?;
+        let wait_us_max = self.config.max_wait_s.map(|s| i64::try_from(s).unwrap_or(i64::MAX));
+        let closing = Closing {
+            size: self.config.batch_size,
+            wait_us_max: wait_us_max.map(|s| s.saturating_mul(1_000_000)),
+        };
+        match self.pool.batch(closing, now_us()) {
+            Some(batch) => self.train(&batch),
+            None => {
+                if self.beats.due() {
+                    self.beat_now("waiting");
+                }
+                Ok(Round::Idle)
+            }
+        }
+    }
+
+    fn note_rejections(&mut self, rejected: &[RejectedTurn]) -> Result<(), TrainError> {
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        let step = self.note(rejected.to_vec(), Vec::new());
+        self.record(&step)?;
+        emit(TurnsRejected { turns: rejected.len(), reasons: reasons(rejected) });
+        Ok(())
+    }
+
+    /// A row that only tells of turns that were put aside.
+    fn note(&self, rejected: Vec<RejectedTurn>, metrics: Vec<(String, f64)>) -> Step {
+        Step {
+            version: None,
+            parent: self.head,
+            method: self.config.method.label().to_owned(),
+            trained: Vec::new(),
+            rejected,
+            metrics,
+            finished_at_us: now_us(),
+        }
+    }
+
+    /// Loads the head anew, if it is another one than this process left (a version was refused, or
+    /// rolled back).
+    fn follow_head(&mut self) -> Result<(), TrainError> {
+        let head = self.registry.head()?;
+        if head != self.head {
+            self.learner = load(&self.registry, head, &self.config)?;
+            self.head = head;
+        }
+        Ok(())
+    }
+
+    fn train(&mut self, batch: &[Sample]) -> Result<Round, TrainError> {
+        let begun = Instant::now();
+        self.beat_now("working");
+        let (learner, shutdown, beats) = (&self.learner, &self.shutdown, &mut self.beats);
+        let outcome = learner.step(batch, &self.config, &mut || {
+            beats.again("working");
+            shutdown.is_cancelled()
+        })?;
+        match outcome {
+            Outcome::Stopped => Ok(Round::Stopped),
+            Outcome::NotFinite(what) => self.set_aside(batch, what),
+            Outcome::Learned(next, mut metrics) => {
+                metrics.push(("seconds".to_owned(), begun.elapsed().as_secs_f64()));
+                match self.publish(batch, *next, metrics) {
+                    // a rollback meanwhile: these weights have lost their parent, the batch has not
+                    Err(TrainError::Weights(
+                        WeightsError::NotOnHead { .. } | WeightsError::Dead { .. },
+                    )) => self.follow_head()?,
+                    other => other?,
+                }
+                Ok(Round::Stepped)
+            }
+        }
+    }
+
+    /// Puts a batch aside whose step was not finite.
+    fn set_aside(&mut self, batch: &[Sample], what: &'static str) -> Result<Round, TrainError> {
+        self.skipped += 1;
+        let aside = |sample: &Sample| RejectedTurn {
+            turn_id: sample.turn_id,
+            reason: Rejection::Quarantined,
+        };
+        let step = self.note(batch.iter().map(aside).collect(), Vec::new());
+        self.record(&step)?;
+        self.pool.settle();
+        emit(StepSkipped { samples: batch.len(), what, in_a_row: self.skipped });
+        if self.skipped >= SKIPPED_MAX {
+            return Err(TrainError::NotFinite { in_a_row: self.skipped, head: self.head });
+        }
+        Ok(Round::Stepped)
+    }
+
+    /// Makes the version, then its row: the version is the commit.
+    fn publish(
+        &mut self,
+        batch: &[Sample],
+        next: Learner,
+        metrics: Vec<(String, f64)>,
+    ) -> Result<(), TrainError> {
+        let draft = self.registry.draft()?;
+        draft.copy_sidecars(&self.registry.dir(self.head))?;
+        next.decoder.save(draft.dir(), SaveDtype::F32)?;
+        next.optimizer.save(&draft.dir().join(OPTIMIZER_FILE))?;
+        let trained = |sample: &Sample| TrainedTurn {
+            turn_id: sample.turn_id,
+            signal: sample.signal,
+            reward: sample.reward,
+            tokens: u32::try_from(sample.response_tokens()).unwrap_or(u32::MAX),
+        };
+        let mut step = self.note(Vec::new(), metrics);
+        step.trained = batch.iter().map(trained).collect();
+        let new = NewVersion { parent: self.head, step: Some(step.clone()) };
+        let version = self.registry.publish(draft, new)?;
+        step.version = Some(version);
+        self.record(&step)?;
+        self.pool.settle();
+        (self.learner, self.head) = (next, version);
+        self.steps += 1;
+        self.trained += batch.len() as u64;
+        self.skipped = 0;
+        self.last = step.metrics;
+        emit(StepDone {
+            version: version.0,
+            samples: batch.len(),
+            loss: self.metric("loss"),
+            mean_reward: self.metric("mean_reward"),
+            grad_norm: self.metric("grad_norm"),
+            seconds: self.metric("seconds"),
+        });
+        self.beat_now("working");
+        Ok(())
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        self.last.iter().find(|(n, _)| n == name).map_or(f64::NAN, |(_, value)| *value)
+    }
+
+    fn beat_now(&mut self, doing: &str) {
+        let mut figures = vec![
+            ("steps".to_owned(), self.steps as f64),
+            ("trained".to_owned(), self.trained as f64),
+            ("ready".to_owned(), self.pool.ready() as f64),
+            ("batch_size".to_owned(), self.config.batch_size as f64),
+            ("version".to_owned(), self.head.0 as f64),
+        ];
+        figures.extend(self.last.iter().cloned());
+        self.beats.now(doing, figures);
+    }
+
+    /// Says good-bye in the heartbeat, and how things stand.
+    pub fn finish(mut self) -> TrainSummary {
+        self.beat_now("done");
+        let mut summary = TrainSummary {
+            steps: self.steps,
+            trained: self.trained,
+            version: self.head.0,
+            ready: self.pool.ready() as u64,
+            ..TrainSummary::default()
+        };
+        for (_, state) in self.pool.ledger().states() {
+            match state {
+                TurnState::Rejected(reason) => {
+                    *summary.rejected.entry(reason.label().to_owned()).or_default() += 1;
+                }
+                state if state.is_waiting() => summary.waiting += 1,
+                _ => {}
+            }
+        }
+        summary
+    }
+}
+
+/// The learner of a version whose files are whole.
+fn load(
+    registry: &Registry,
+    version: Version,
+    config: &TrainConfig,
+) -> Result<Learner, TrainError> {
+    registry.verify(version)?;
+    let (dir, device) = (registry.dir(version), Device::flex());
+    let options = AdamWOptions {
+        learning_rate: config.learning_rate,
+        beta1: config.beta1,
+        beta2: config.beta2,
+        epsilon: config.epsilon,
+        weight_decay: config.weight_decay,
+        decay_vectors: false,
+    };
+    let state = dir.join(OPTIMIZER_FILE);
+    let optimizer =
+        if state.exists() { AdamW::load(&state, options, &device)? } else { AdamW::new(options) };
+    emit(HeadTaken { version: version.0, updates: optimizer.steps() });
+    Ok(Learner { decoder: Decoder::load(&dir, &device)?, optimizer })
+}
+
+/// Takes the lock that only one trainer of a home holds; it goes with the process.
+fn lock(path: &Path) -> Result<File, TrainError> {
+    let fail = |source| TrainError::Io { path: path.to_owned(), source };
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(fail)?;
+    }
+    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(TrainError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(fail(source)),
+    }
+}
+
+/// `neutral 3, side 1`.
+fn reasons(rejected: &[RejectedTurn]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for turn in rejected {
+        *counts.entry(turn.reason.label()).or_default() += 1;
+    }
+    let parts: Vec<String> = counts.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+    parts.join(", ")
+}

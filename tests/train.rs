@@ -1,0 +1,500 @@
+//! The trainer on a real home with a tiny model: versions, rows, rejections, crashes, poison.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use openclaw_rl::config::{Home, Method, TrainConfig};
+use openclaw_rl::events::heartbeat;
+use openclaw_rl::fault::Explain;
+use openclaw_rl::model::{Decoder, score};
+use openclaw_rl::rollout::{
+    ClosedBy, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus, Rollout, Sampling,
+    Score, ScoreStatus, Step, Turn, TurnId, TurnKind, Version, VersionSpan,
+};
+use openclaw_rl::stage::train::{TrainError, TrainSummary, run};
+use openclaw_rl::store::{Record, Store};
+use openclaw_rl::weights::Registry;
+use tokio_util::sync::CancellationToken;
+
+const TEMPERATURE: f32 = 0.7;
+
+/// A home with the golden model as its base.
+struct Fixture {
+    dir: tempfile::TempDir,
+    home: Home,
+    store: Store,
+    decoder: Decoder,
+    turns: u128,
+}
+
+/// The feedback of a turn: its score, and how far the hint lifts each response token.
+struct Feedback<'a> {
+    score: i8,
+    gap: Option<&'a [f32]>,
+}
+
+const GOOD: Feedback<'static> = Feedback { score: 1, gap: None };
+const BAD: Feedback<'static> = Feedback { score: -1, gap: None };
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("base");
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden/golden-a/model");
+        std::fs::create_dir(&base).unwrap();
+        for name in ["config.json", "generation_config.json", "model.safetensors"] {
+            std::fs::copy(golden.join(name), base.join(name)).unwrap();
+        }
+        std::fs::write(base.join("tokenizer.json"), "{}").unwrap();
+        let home = Home::new(dir.path().join("home"));
+        let store = Store::open(&home).unwrap();
+        let decoder = Decoder::load(&base, &Device::flex()).unwrap();
+        Self { dir, home, store, decoder, turns: 0 }
+    }
+
+    fn config(&self, method: Method, batch_size: usize) -> TrainConfig {
+        TrainConfig {
+            model: Some(self.dir.path().join("base")),
+            method,
+            batch_size,
+            poll_ms: 10,
+            learning_rate: 1e-3,
+            ..TrainConfig::default()
+        }
+    }
+
+    fn put<R: Record>(&self, row: R) {
+        self.store.writer::<R>("test").unwrap().append(&[row]).unwrap();
+    }
+
+    /// A recorded turn of four response tokens, with the log-probabilities that the base gives.
+    fn turn(&mut self) -> Turn {
+        self.turns += 1;
+        let word = |i: usize| ((self.turns as usize * 37 + i * 11) % 180 + 5) as u32;
+        let prompt_ids: Vec<u32> = (0..6).map(word).collect();
+        let response_ids: Vec<u32> = (6..10).map(word).collect();
+        let tokens = [prompt_ids.clone(), response_ids.clone()].concat();
+        let response_logprobs = score(&self.decoder, &tokens, 6, TEMPERATURE).unwrap();
+        Turn {
+            turn_id: TurnId(self.turns),
+            received_at_us: 0,
+            finished_at_us: 0,
+            user: String::new(),
+            policy: "default".to_owned(),
+            model: "tiny".to_owned(),
+            session_keys: "{}".to_owned(),
+            messages: "[]".to_owned(),
+            tools: String::new(),
+            reply: "{}".to_owned(),
+            prompt_ids,
+            response_ids,
+            response_logprobs,
+            version_spans: vec![VersionSpan { start: 0, version: Version(0) }],
+            sampling: Sampling {
+                temperature: TEMPERATURE,
+                top_p: 1.0,
+                top_k: 0,
+                seed: 1,
+                max_tokens: 9,
+            },
+            finish_reason: FinishReason::Stop,
+        }
+    }
+
+    /// Records a turn with its rollout and its feedback.
+    fn learn_from(&self, turn: &Turn, feedback: &Feedback<'_>) {
+        let turn_id = turn.turn_id;
+        let student_logprobs = turn.response_logprobs.clone();
+        let gap = feedback.gap.map(|gap| gap.iter().zip(&student_logprobs));
+        let teacher_logprobs: Option<Vec<f32>> =
+            gap.map(|pairs| pairs.map(|(g, p)| g + p).collect());
+        self.put(turn.clone());
+        self.put(rollout(turn_id));
+        self.put(Score {
+            turn_id,
+            judge: "rules@1".to_owned(),
+            status: ScoreStatus::Judged,
+            votes: Vec::new(),
+            score: feedback.score,
+            reasoning: String::new(),
+            judged_at_us: 1,
+        });
+        let accepted = teacher_logprobs.is_some();
+        self.put(Hint {
+            turn_id,
+            judge: "rules@1".to_owned(),
+            status: if accepted { HintStatus::Accepted } else { HintStatus::NoHint },
+            votes: Vec::new(),
+            hint: String::new(),
+            scored_by: accepted.then_some(Version(0)),
+            student_logprobs: if accepted { student_logprobs } else { Vec::new() },
+            teacher_logprobs: teacher_logprobs.unwrap_or_default(),
+            detail: String::new(),
+            hinted_at_us: 1,
+        });
+    }
+
+    fn turns(&mut self, count: usize, feedback: &Feedback<'_>) -> Vec<Turn> {
+        let turns: Vec<Turn> = (0..count).map(|_| self.turn()).collect();
+        turns.iter().for_each(|turn| self.learn_from(turn, feedback));
+        turns
+    }
+
+    async fn train(&self, config: &TrainConfig) -> Result<TrainSummary, TrainError> {
+        run(config, &self.home, CancellationToken::new()).await
+    }
+
+    fn registry(&self) -> Registry {
+        Registry::open(&self.home).unwrap()
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        let mut rows: Vec<Step> = self.store.read_all().unwrap();
+        rows.sort_by_key(|row| row.finished_at_us);
+        rows
+    }
+
+    fn weights(&self, version: u64) -> Vec<u8> {
+        std::fs::read(self.registry().dir(Version(version)).join("model.safetensors")).unwrap()
+    }
+
+    /// How much the log-probability of each response token rose from the base to a version.
+    fn rise(&self, turn: &Turn, version: u64) -> Vec<f32> {
+        let dir = self.registry().dir(Version(version));
+        let decoder = Decoder::load(&dir, &Device::flex()).unwrap();
+        let tokens = [turn.prompt_ids.clone(), turn.response_ids.clone()].concat();
+        let after = score(&decoder, &tokens, turn.prompt_ids.len(), TEMPERATURE).unwrap();
+        after.iter().zip(&turn.response_logprobs).map(|(after, before)| after - before).collect()
+    }
+
+    /// The reasons that stand in the steps table.
+    fn rejected(&self) -> BTreeMap<u128, &'static str> {
+        let rows = self.steps();
+        let turns = rows.iter().flat_map(|row| &row.rejected);
+        turns.map(|turn| (turn.turn_id.0, turn.reason.label())).collect()
+    }
+}
+
+fn rollout(turn_id: TurnId) -> Rollout {
+    Rollout {
+        turn_id,
+        revision: 0,
+        session_id: "s".to_owned(),
+        generation: "0".to_owned(),
+        turn_index: 0,
+        kind: TurnKind::Main,
+        placed_by: "header".to_owned(),
+        messages: "[]".to_owned(),
+        reply: "{}".to_owned(),
+        next_state: Some("[]".to_owned()),
+        closed_by: ClosedBy::NextTurn,
+        closed_at_us: 0,
+        retry_of: None,
+    }
+}
+
+fn trained(step: &Step) -> Vec<u128> {
+    step.trained.iter().map(|turn| turn.turn_id.0).collect()
+}
+
+fn metric(step: &Step, name: &str) -> f64 {
+    step.metrics.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no {name}")).1
+}
+
+#[tokio::test]
+async fn a_full_batch_makes_a_version_and_the_surplus_waits() {
+    let mut fixture = Fixture::new();
+    fixture.turns(3, &GOOD);
+    let summary = fixture.train(&fixture.config(Method::Combine, 2)).await.unwrap();
+    let expected = TrainSummary {
+        steps: 1,
+        trained: 2,
+        version: 1,
+        ready: 1,
+        waiting: 1,
+        rejected: BTreeMap::new(),
+    };
+    assert_eq!(summary, expected);
+    let rows = fixture.steps();
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].version, rows[0].parent), (Some(Version(1)), Version(0)));
+    assert_eq!(trained(&rows[0]), [1, 2]);
+    let manifest = fixture.registry().verify(Version(1)).unwrap();
+    assert_eq!(manifest.step.as_ref(), Some(&rows[0]));
+    let names: Vec<&str> = manifest.files.iter().map(|file| file.name.as_str()).collect();
+    for name in ["config.json", "model.safetensors", "optimizer.safetensors", "tokenizer.json"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert_ne!(fixture.weights(0), fixture.weights(1));
+    assert!(metric(&rows[0], "weights_changed") > 0.9);
+    assert!(metric(&rows[0], "grad_norm") > 0.0);
+    assert!(metric(&rows[0], "train_rollout_logprob_abs_diff_max") < 1e-4);
+    assert!((metric(&rows[0], "mean_reward") - 1.0).abs() < 1e-9);
+    assert!((metric(&rows[0], "loss") + 1.0).abs() < 1e-3, "ratio 1, advantage 1");
+    let beat = heartbeat::read(&fixture.home.state("train")).unwrap();
+    assert_eq!((beat.figures["version"], beat.figures["ready"]), (1.0, 1.0));
+
+    fixture.turns(1, &BAD);
+    let summary = fixture.train(&fixture.config(Method::Combine, 2)).await.unwrap();
+    assert_eq!((summary.steps, summary.version, summary.ready), (1, 2, 0));
+    assert_eq!(trained(&fixture.steps()[1]), [3, 4]);
+}
+
+#[tokio::test]
+async fn what_was_rewarded_becomes_likelier_and_what_was_punished_less_likely() {
+    let mut fixture = Fixture::new();
+    let good = fixture.turns(1, &GOOD).remove(0);
+    let bad = fixture.turns(1, &BAD).remove(0);
+    fixture.train(&fixture.config(Method::Binary, 2)).await.unwrap();
+    let (up, down) = (fixture.rise(&good, 1), fixture.rise(&bad, 1));
+    assert!(up.iter().sum::<f32>() > 0.05, "{up:?}");
+    assert!(down.iter().sum::<f32>() < -0.05, "{down:?}");
+}
+
+#[tokio::test]
+async fn a_hint_pulls_each_token_towards_the_teacher() {
+    let mut fixture = Fixture::new();
+    let gap = [2.0, 0.0, 0.0, -2.0];
+    let turn = fixture.turns(1, &Feedback { score: 0, gap: Some(&gap) }).remove(0);
+    fixture.train(&fixture.config(Method::Opd, 1)).await.unwrap();
+    let rise = fixture.rise(&turn, 1);
+    assert!(rise[0] > 0.05 && rise[3] < -0.05, "{rise:?}");
+    assert!((metric(&fixture.steps()[0], "mean_advantage")).abs() < 1e-5);
+}
+
+#[tokio::test]
+async fn combine_weighs_both_signals() {
+    let mut fixture = Fixture::new();
+    fixture.turns(1, &Feedback { score: 1, gap: Some(&[1.0; 4]) });
+    fixture.turns(1, &Feedback { score: 0, gap: Some(&[1.0; 4]) });
+    fixture.turns(1, &BAD);
+    let config =
+        TrainConfig { weight_opd: 0.5, weight_rl: 2.0, ..fixture.config(Method::Combine, 3) };
+    fixture.train(&config).await.unwrap();
+    let step = &fixture.steps()[0];
+    let signals: Vec<&str> = step.trained.iter().map(|turn| turn.signal.label()).collect();
+    assert_eq!(signals, ["both", "hint", "score"]);
+    let mean = (2.5 + 0.5 - 2.0) / 3.0;
+    assert!((metric(step, "mean_advantage") - mean).abs() < 1e-5);
+    assert!(metric(step, "mean_reward").abs() < 1e-9, "one +1, one -1, one without a verdict");
+}
+
+#[tokio::test]
+async fn a_row_lost_in_a_crash_is_written_again_and_nothing_is_trained_twice() {
+    let mut fixture = Fixture::new();
+    fixture.turns(2, &GOOD);
+    let config = fixture.config(Method::Combine, 2);
+    fixture.train(&config).await.unwrap();
+    let row = fixture.steps().remove(0);
+    std::fs::remove_dir_all(fixture.home.store().join("steps")).unwrap();
+    // what a process that died while publishing leaves behind
+    let torn = fixture.home.weights().join(".draft-torn");
+    std::fs::create_dir(&torn).unwrap();
+    std::fs::write(torn.join("model.safetensors"), "half").unwrap();
+    let summary = fixture.train(&config).await.unwrap();
+    assert_eq!((summary.steps, summary.version, summary.ready), (0, 1, 0));
+    assert_eq!(fixture.steps(), [row]);
+}
+
+#[tokio::test]
+async fn a_restart_between_steps_changes_no_bit() {
+    let (mut whole, mut halves) = (Fixture::new(), Fixture::new());
+    let both = Feedback { score: 1, gap: Some(&[0.5, -0.25, 0.0, 1.0]) };
+    whole.turns(4, &both);
+    let summary = whole.train(&whole.config(Method::Combine, 2)).await.unwrap();
+    assert_eq!(summary.steps, 2);
+    halves.turns(4, &both);
+    let one = TrainConfig { steps_max: Some(1), ..halves.config(Method::Combine, 2) };
+    for _ in 0..2 {
+        assert_eq!(halves.train(&one).await.unwrap().steps, 1);
+    }
+    assert_eq!(whole.weights(2), halves.weights(2));
+    let optimizer = |fixture: &Fixture| {
+        std::fs::read(fixture.registry().dir(Version(2)).join("optimizer.safetensors")).unwrap()
+    };
+    assert_eq!(optimizer(&whole), optimizer(&halves));
+}
+
+#[tokio::test]
+async fn several_epochs_are_several_updates_of_one_step() {
+    let mut fixture = Fixture::new();
+    let turn = fixture.turns(1, &GOOD).remove(0);
+    let config = TrainConfig { epochs: 3, clip_high: 9.0, ..fixture.config(Method::Binary, 1) };
+    fixture.train(&config).await.unwrap();
+    let three: f32 = fixture.rise(&turn, 1).iter().sum();
+    assert_eq!(fixture.steps().len(), 1);
+    let mut single = Fixture::new();
+    let turn = single.turns(1, &GOOD).remove(0);
+    single.train(&single.config(Method::Binary, 1)).await.unwrap();
+    let one: f32 = single.rise(&turn, 1).iter().sum();
+    assert!(three > 1.5 * one, "{three} against {one}");
+}
+
+#[tokio::test]
+async fn what_only_the_trainer_knows_is_recorded_with_its_reason() {
+    let mut fixture = Fixture::new();
+    let mut record = |expected: &'static str, change: &dyn Fn(&mut Turn)| {
+        let mut turn = fixture.turn();
+        change(&mut turn);
+        fixture.learn_from(&turn, &GOOD);
+        (turn.turn_id.0, expected)
+    };
+    let expected = [
+        record("greedy", &|turn| turn.sampling.temperature = 0.0),
+        record("malformed", &|turn| turn.response_logprobs.truncate(2)),
+        record("malformed", &|turn| turn.response_logprobs[1] = f32::NAN),
+        record("malformed", &|turn| turn.response_ids[0] = 4000),
+        record("too_long", &|turn| turn.prompt_ids = vec![7; 600]),
+        record("degenerate", &|turn| turn.finish_reason = FinishReason::Cancelled),
+        record("degenerate", &|turn| {
+            turn.response_ids.truncate(1);
+            turn.response_logprobs.truncate(1);
+        }),
+    ];
+    let neutral = fixture.turns(1, &Feedback { score: 0, gap: Some(&[1.0; 4]) }).remove(0);
+    let side = fixture.turn();
+    fixture.put(side.clone());
+    fixture.put(Rollout { kind: TurnKind::Side, ..rollout(side.turn_id) });
+    let open = fixture.turn();
+    fixture.put(open);
+    let mut expected = BTreeMap::from(expected);
+    expected.insert(neutral.turn_id.0, "neutral");
+
+    let summary = fixture.train(&fixture.config(Method::Binary, 1)).await.unwrap();
+    assert_eq!(fixture.rejected(), expected, "what the ledger derives by itself has no row");
+    assert_eq!((summary.steps, summary.version, summary.waiting), (0, 0, 1));
+    assert_eq!(summary.rejected["side"], 1);
+    assert_eq!(summary.rejected["malformed"], 3);
+    assert_eq!(summary.rejected.values().sum::<u64>(), 9);
+    let rows = fixture.steps().len();
+    fixture.train(&fixture.config(Method::Binary, 1)).await.unwrap();
+    assert_eq!(fixture.steps().len(), rows, "nothing is rejected twice");
+}
+
+/// A turn whose ratio overflows: its recorded log-probabilities pass for some, but none was ever
+/// sampled at them.
+fn poison(fixture: &mut Fixture) {
+    let mut turn = fixture.turn();
+    turn.response_logprobs = vec![-999.0; 4];
+    fixture.learn_from(&turn, &BAD);
+}
+
+#[tokio::test]
+async fn a_step_that_is_not_finite_leaves_the_weights_alone() {
+    let mut fixture = Fixture::new();
+    poison(&mut fixture);
+    let good = fixture.turns(1, &GOOD).remove(0);
+    let summary = fixture.train(&fixture.config(Method::Combine, 1)).await.unwrap();
+    assert_eq!((summary.steps, summary.version, summary.trained), (1, 1, 1));
+    assert_eq!(fixture.rejected(), BTreeMap::from([(1, "quarantined")]));
+    assert!(fixture.rise(&good, 1).iter().all(|rise| rise.is_finite()));
+}
+
+#[tokio::test]
+async fn three_such_steps_in_a_row_stop_the_trainer() {
+    let mut fixture = Fixture::new();
+    (0..3).for_each(|_| poison(&mut fixture));
+    let error = fixture.train(&fixture.config(Method::Combine, 1)).await.unwrap_err();
+    assert_eq!((error.label(), error.exit_code()), ("train_not_finite", 1));
+    assert!(error.hint().unwrap().contains("--learning-rate"));
+    assert_eq!(fixture.rejected().len(), 3);
+    assert_eq!(fixture.registry().versions().unwrap(), [Version(0)]);
+}
+
+#[tokio::test]
+async fn after_a_rollback_the_older_version_is_built_on() {
+    let mut fixture = Fixture::new();
+    fixture.turns(2, &GOOD);
+    let config = fixture.config(Method::Combine, 2);
+    fixture.train(&config).await.unwrap();
+    let retired = fixture.registry().roll_back(Version(0)).unwrap();
+    fixture.put(Deployment {
+        event: DeploymentEvent::RolledBack,
+        version: Version(0),
+        previous: Some(Version(1)),
+        retired,
+        servers: Vec::new(),
+        gate: "{}".to_owned(),
+        deployed_at_us: 1,
+    });
+    fixture.turns(2, &BAD);
+    let summary = fixture.train(&config).await.unwrap();
+    assert_eq!((summary.steps, summary.version), (1, 2));
+    assert_eq!(summary.rejected["quarantined"], 2, "the poison is not trained on again");
+    let row = fixture.steps().remove(1);
+    assert_eq!((row.parent, trained(&row)), (Version(0), vec![3, 4]));
+}
+
+#[tokio::test]
+async fn one_trainer_per_home() {
+    let fixture = Fixture::new();
+    let path = fixture.home.lock("train");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let lock = std::fs::File::create(&path).unwrap();
+    lock.try_lock().unwrap();
+    let error = fixture.train(&fixture.config(Method::Combine, 1)).await.unwrap_err();
+    assert_eq!((error.label(), error.exit_code()), ("train_locked", 2));
+    assert!(error.to_string().contains("train.lock"), "{error}");
+    drop(lock);
+    fixture.train(&fixture.config(Method::Combine, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_version_is_a_clear_error() {
+    let mut fixture = Fixture::new();
+    fixture.turns(1, &GOOD);
+    let config = fixture.config(Method::Combine, 1);
+    fixture.train(&config).await.unwrap();
+    let path: PathBuf = fixture.registry().dir(Version(1)).join("optimizer.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let error = fixture.train(&config).await.unwrap_err();
+    assert!(error.to_string().contains("optimizer.safetensors"), "{error}");
+}
+
+#[tokio::test]
+async fn fewer_samples_close_a_batch_after_the_longest_wait() {
+    let mut fixture = Fixture::new();
+    fixture.turns(1, &GOOD);
+    let patient = fixture.config(Method::Combine, 16);
+    assert_eq!(fixture.train(&patient).await.unwrap().steps, 0);
+    let config = TrainConfig { max_wait_s: Some(60), ..patient };
+    assert_eq!(fixture.train(&config).await.unwrap().steps, 1, "it was judged long ago");
+}
+
+#[tokio::test]
+async fn following_it_trains_as_feedback_comes_in_and_ends_when_told() {
+    let mut fixture = Fixture::new();
+    let shutdown = CancellationToken::new();
+    let config = TrainConfig { follow: true, ..fixture.config(Method::Combine, 1) };
+    let (home, token) = (fixture.home.clone(), shutdown.clone());
+    let trainer = async move { run(&config, &home, token).await };
+    let user = async {
+        for version in 1..=2 {
+            fixture.turns(1, &GOOD);
+            while !fixture.registry().versions().unwrap().contains(&Version(version)) {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        }
+        shutdown.cancel();
+    };
+    let bounded = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        tokio::join!(trainer, user).0
+    });
+    let summary = bounded.await.unwrap().unwrap();
+    assert_eq!((summary.steps, summary.version), (2, 2));
+    let beat = heartbeat::read(&fixture.home.state("train")).unwrap();
+    assert_eq!(beat.doing, "done");
+}
+
+#[tokio::test]
+async fn told_to_end_it_begins_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.turns(2, &GOOD);
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    let config = fixture.config(Method::Combine, 1);
+    let summary = run(&config, &fixture.home, shutdown).await.unwrap();
+    assert_eq!((summary.steps, summary.version), (0, 0));
+}
