@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test itself")]
 mod deploy;
 mod golden;
+mod inspect;
 mod parity;
 mod parity_loss;
 mod render;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use openclaw_rl::config::Home;
 use openclaw_rl::fault::Explain;
-use openclaw_rl::rollout::{Deployment, Hint, Rollout, Score, Step, Turn, TurnId};
+use openclaw_rl::rollout::{Deployment, Hint, Placement, Rollout, Score, Step, Turn, TurnId};
 use openclaw_rl::store::{
     Record, RolloutPart, Store, StoreError, Table, TurnPart, read_file, write_file,
 };
@@ -80,10 +80,12 @@ fn parts_agree_with_whole_rows() {
         .iter()
         .map(|row| RolloutPart {
             turn_id: row.turn_id,
-            revision: row.revision,
-            kind: row.kind,
-            has_next_state: row.next_state.is_some(),
-            is_retry: row.retry_of.is_some(),
+            placement: Placement {
+                revision: row.revision,
+                kind: row.kind,
+                has_next_state: row.next_state.is_some(),
+                is_retry: row.retry_of.is_some(),
+            },
         })
         .collect();
     assert_eq!(store.read_all::<RolloutPart>().unwrap(), expected);

@@ -87,6 +87,40 @@ impl TurnState {
     }
 }
 
+/// What counts of a rollout row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Rows of one turn are ordered by this.
+    pub revision: u32,
+    /// Main or side.
+    pub kind: TurnKind,
+    /// Whether anything followed.
+    pub has_next_state: bool,
+    /// Whether the turn repeats another one.
+    pub is_retry: bool,
+}
+
+/// How many turns stand where; turns = trained + waiting + the sum of rejected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Turns that a turn row records.
+    pub turns: u64,
+    /// Those that have a rollout.
+    pub placed: u64,
+    /// Those that have a score.
+    pub scored: u64,
+    /// Those that have a hint row.
+    pub hinted: u64,
+    /// Those that a batch of the surviving lineage consumed.
+    pub trained: u64,
+    /// Those that may still be trained on.
+    pub waiting: u64,
+    /// Number of turns by the label of their state.
+    pub by_state: BTreeMap<&'static str, u64>,
+    /// Number of rejected turns by the label of the reason.
+    pub rejected: BTreeMap<&'static str, u64>,
+}
+
 /// What is known of each turn, built by feeding it rows in any order.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -101,7 +135,7 @@ pub struct Ledger {
 #[derive(Debug, Default, Clone)]
 struct Entry {
     recorded: bool,
-    rollout: Option<(u32, TurnKind, bool, bool)>,
+    placement: Option<Placement>,
     score: Option<(ScoreStatus, i8)>,
     hint: Option<HintStatus>,
 }
@@ -124,10 +158,22 @@ impl Ledger {
 
     /// Takes a rollout row; the highest revision of a turn counts.
     pub fn rollout(&mut self, row: &Rollout) {
-        let entry = self.turns.entry(row.turn_id).or_default();
-        if entry.rollout.is_none_or(|(revision, ..)| row.revision >= revision) {
-            entry.rollout =
-                Some((row.revision, row.kind, row.next_state.is_some(), row.retry_of.is_some()));
+        self.placement(
+            row.turn_id,
+            Placement {
+                revision: row.revision,
+                kind: row.kind,
+                has_next_state: row.next_state.is_some(),
+                is_retry: row.retry_of.is_some(),
+            },
+        );
+    }
+
+    /// Takes what counts of a rollout row, where the rest is not needed.
+    pub fn placement(&mut self, turn: TurnId, placement: Placement) {
+        let entry = self.turns.entry(turn).or_default();
+        if entry.placement.is_none_or(|known| placement.revision >= known.revision) {
+            entry.placement = Some(placement);
         }
     }
 
@@ -147,7 +193,11 @@ impl Ledger {
             self.parents.insert(version, row.parent);
             for trained in &row.trained {
                 self.turns.entry(trained.turn_id).or_default();
-                self.batches.entry(trained.turn_id).or_default().push(version);
+                let versions = self.batches.entry(trained.turn_id).or_default();
+                // The row may come twice: from the table, and from the version's manifest.
+                if !versions.contains(&version) {
+                    versions.push(version);
+                }
             }
         }
         for rejected in &row.rejected {
@@ -158,7 +208,12 @@ impl Ledger {
 
     /// Takes a deployment row.
     pub fn deployment(&mut self, row: &Deployment) {
-        self.retired.extend(row.retired.iter().copied());
+        self.retire(row.retired.iter().copied());
+    }
+
+    /// Takes versions that were refused or rolled back.
+    pub fn retire(&mut self, versions: impl IntoIterator<Item = Version>) {
+        self.retired.extend(versions);
     }
 
     /// Whether a version, or one it was built on, was refused or rolled back.
@@ -219,13 +274,34 @@ impl Ledger {
         if let Some(reason) = self.rejected.get(&turn) {
             return TurnState::Rejected(*reason);
         }
-        match entry.rollout {
+        match entry.placement {
             None => TurnState::Answered,
-            Some((_, TurnKind::Side, ..)) => TurnState::Rejected(Rejection::Side),
-            Some((_, _, _, true)) => TurnState::Rejected(Rejection::Retry),
-            Some((_, _, false, _)) => TurnState::Rejected(Rejection::NoNextState),
-            Some((_, TurnKind::Main, true, false)) => judged(entry),
+            Some(Placement { kind: TurnKind::Side, .. }) => TurnState::Rejected(Rejection::Side),
+            Some(Placement { is_retry: true, .. }) => TurnState::Rejected(Rejection::Retry),
+            Some(Placement { has_next_state: false, .. }) => {
+                TurnState::Rejected(Rejection::NoNextState)
+            }
+            Some(_) => judged(entry),
         }
+    }
+
+    /// The figures of all recorded turns.
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for (id, entry) in self.turns.iter().filter(|(_, entry)| entry.recorded) {
+            let state = self.fold(*id, entry);
+            tally.turns += 1;
+            tally.placed += u64::from(entry.placement.is_some());
+            tally.scored += u64::from(entry.score.is_some());
+            tally.hinted += u64::from(entry.hint.is_some());
+            tally.trained += u64::from(matches!(state, TurnState::Trained(_)));
+            tally.waiting += u64::from(state.is_waiting());
+            *tally.by_state.entry(state.label()).or_default() += 1;
+            if let TurnState::Rejected(reason) = state {
+                *tally.rejected.entry(reason.label()).or_default() += 1;
+            }
+        }
+        tally
     }
 }
 
@@ -245,3 +321,7 @@ fn judged(entry: &Entry) -> TurnState {
         (Some(_), Some(HintStatus::NoHint)) => TurnState::Rejected(Rejection::Neutral),
     }
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ mod turn;
 
 pub use hint::{Hint, HintStatus, HintVote};
 pub use ids::{InvalidTurnId, TurnId, Version, VersionSpan};
-pub use ledger::{Ledger, Rejection, TurnState, UnknownRejection};
+pub use ledger::{Ledger, Placement, Rejection, Tally, TurnState, UnknownRejection};
 pub use record::{ClosedBy, Rollout, TurnKind};
 pub use score::{Score, ScoreStatus, Vote};
 pub use step::{Deployment, DeploymentEvent, RejectedTurn, Step, TrainedTurn, TrainingSignal};

@@ -4,7 +4,7 @@ use arrow::datatypes::UInt32Type;
 
 use super::columns::{Columns, Mismatch};
 use super::{Part, Table};
-use crate::rollout::{TurnId, TurnKind};
+use crate::rollout::{Placement, TurnId, TurnKind};
 
 /// The identity of a turn row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +28,8 @@ impl Part for TurnPart {
 pub struct RolloutPart {
     /// The turn.
     pub turn_id: TurnId,
-    /// Rows of one turn are ordered by this.
-    pub revision: u32,
-    /// Main or side.
-    pub kind: TurnKind,
-    /// Whether anything followed.
-    pub has_next_state: bool,
-    /// Whether the turn repeats another one.
-    pub is_retry: bool,
+    /// What counts of the row.
+    pub placement: Placement,
 }
 
 impl Part for RolloutPart {
@@ -50,13 +44,13 @@ impl Part for RolloutPart {
         let mut next_state = columns.optional_text("next_state")?;
         let mut retry_of = columns.optional_text("retry_of")?;
         columns.rows(|| {
-            Ok(Self {
-                turn_id: turn_id.take()?,
+            let placement = Placement {
                 revision: revision.take()?,
                 kind: kind.take()?,
                 has_next_state: next_state.take()?.is_some(),
                 is_retry: retry_of.take()?.is_some(),
-            })
+            };
+            Ok(Self { turn_id: turn_id.take()?, placement })
         })
     }
 }

@@ -76,6 +76,13 @@ impl<R: Part> Tail<R> {
     }
 }
 
+impl<R> Tail<R> {
+    /// The number of segments that cannot be read at present.
+    pub fn faulty(&self) -> usize {
+        self.epochs.values().map(|epoch| epoch.faulty.len()).sum()
+    }
+}
+
 impl Epoch {
     /// Reads the faulty segments that have changed, or that may be readable by now.
     fn retry<R: Part>(&mut self, dir: &Path, polled: &mut Polled<R>) {

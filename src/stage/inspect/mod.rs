@@ -1,1 +1,28 @@
-//! The `inspect` stage.
+//! Looking at a home from outside: status figures, listings, a turn's life, and checks.
+//!
+//! Nothing here changes a row or a version, and everything works while the stages run. The
+//! commands `openclaw-rl store ls|show|verify`, `/status` and `run`'s last line are this room.
+
+mod errors;
+mod figures;
+mod ls;
+mod show;
+mod verify;
+
+pub use errors::InspectError;
+pub use figures::{Status, StatusTail, figures};
+pub use ls::{Listing, TableLine, VersionLine, ls};
+pub use show::show;
+pub use verify::{Report, verify};
+
+use crate::config::Home;
+use crate::store::Store;
+use crate::weights::Registry;
+
+/// The store and the registry of a home that is there already.
+fn open(home: &Home) -> Result<(Store, Registry), InspectError> {
+    if !home.root().is_dir() {
+        return Err(InspectError::NoHome { path: home.root().to_owned() });
+    }
+    Ok((Store::open(home)?, Registry::open(home)?))
+}

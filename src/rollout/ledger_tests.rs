@@ -1,0 +1,224 @@
+use super::*;
+use crate::rollout::{ClosedBy, DeploymentEvent, RejectedTurn, TrainedTurn, TrainingSignal};
+
+const A: TurnId = TurnId(1);
+const B: TurnId = TurnId(2);
+
+fn placed(turn_id: TurnId) -> Rollout {
+    Rollout {
+        turn_id,
+        revision: 0,
+        session_id: "s".to_owned(),
+        generation: String::new(),
+        turn_index: 0,
+        kind: TurnKind::Main,
+        placed_by: "header".to_owned(),
+        messages: "[]".to_owned(),
+        reply: "{}".to_owned(),
+        next_state: Some("[]".to_owned()),
+        closed_by: ClosedBy::NextTurn,
+        closed_at_us: 0,
+        retry_of: None,
+    }
+}
+
+fn score(turn_id: TurnId, status: ScoreStatus, score: i8) -> Score {
+    let (judge, reasoning) = (String::new(), String::new());
+    Score { turn_id, judge, status, votes: Vec::new(), score, reasoning, judged_at_us: 0 }
+}
+
+fn hint(turn_id: TurnId, status: HintStatus) -> Hint {
+    Hint {
+        turn_id,
+        judge: String::new(),
+        status,
+        votes: Vec::new(),
+        hint: String::new(),
+        scored_by: None,
+        teacher_logprobs: Vec::new(),
+        student_logprobs: Vec::new(),
+        detail: String::new(),
+        hinted_at_us: 0,
+    }
+}
+
+fn step(version: Option<u64>, parent: u64, trained: &[TurnId], rejected: &[TurnId]) -> Step {
+    let signal = TrainingSignal::Both;
+    let trained = trained.iter();
+    let rejected = rejected.iter();
+    Step {
+        version: version.map(Version),
+        parent: Version(parent),
+        method: "combine".to_owned(),
+        trained: trained
+            .map(|turn_id| TrainedTurn { turn_id: *turn_id, signal, reward: 1.0, tokens: 1 })
+            .collect(),
+        rejected: rejected
+            .map(|turn_id| RejectedTurn { turn_id: *turn_id, reason: Rejection::Stale })
+            .collect(),
+        metrics: Vec::new(),
+        finished_at_us: 0,
+    }
+}
+
+fn retired(versions: &[u64]) -> Deployment {
+    Deployment {
+        event: DeploymentEvent::RolledBack,
+        version: Version(0),
+        previous: None,
+        retired: versions.iter().copied().map(Version).collect(),
+        servers: Vec::new(),
+        gate: String::new(),
+        deployed_at_us: 0,
+    }
+}
+
+/// A ledger in which the turn A waits for the judge.
+fn closed() -> Ledger {
+    let mut ledger = Ledger::new();
+    ledger.turn_id(A);
+    ledger.rollout(&placed(A));
+    ledger
+}
+
+#[test]
+fn a_turn_walks_through_its_states() {
+    let mut ledger = Ledger::new();
+    assert_eq!(ledger.state(A), None);
+    ledger.turn_id(A);
+    assert_eq!(ledger.state(A), Some(TurnState::Answered));
+    ledger.rollout(&placed(A));
+    assert_eq!(ledger.state(A), Some(TurnState::Closed));
+    ledger.score(&score(A, ScoreStatus::Judged, 1));
+    assert_eq!(ledger.state(A), Some(TurnState::HalfJudged));
+    ledger.hint(&hint(A, HintStatus::NoHint));
+    assert_eq!(ledger.state(A), Some(TurnState::Ready));
+    ledger.step(&step(Some(1), 0, &[A], &[]));
+    assert_eq!(ledger.state(A), Some(TurnState::Trained(Version(1))));
+    ledger.deployment(&retired(&[1]));
+    assert_eq!(ledger.state(A), Some(TurnState::Rejected(Rejection::Quarantined)));
+}
+
+#[test]
+fn the_placement_decides_before_the_judge() {
+    let cases = [
+        (Rollout { kind: TurnKind::Side, next_state: None, ..placed(A) }, Rejection::Side),
+        (Rollout { retry_of: Some(B), ..placed(A) }, Rejection::Retry),
+        (Rollout { next_state: None, ..placed(A) }, Rejection::NoNextState),
+    ];
+    for (row, reason) in cases {
+        let mut ledger = closed();
+        ledger.score(&score(A, ScoreStatus::Judged, 1));
+        ledger.hint(&hint(A, HintStatus::Accepted));
+        ledger.rollout(&Rollout { revision: 1, ..row });
+        assert_eq!(ledger.state(A), Some(TurnState::Rejected(reason)));
+    }
+}
+
+#[test]
+fn late_feedback_reopens_by_a_higher_revision_in_any_order() {
+    let last = Rollout { revision: 0, next_state: None, ..placed(A) };
+    let late = Rollout { revision: 1, closed_by: ClosedBy::Feedback, ..placed(A) };
+    for rows in [[&last, &late], [&late, &last]] {
+        let mut ledger = Ledger::new();
+        rows.iter().for_each(|row| ledger.rollout(row));
+        ledger.turn_id(A);
+        assert_eq!(ledger.state(A), Some(TurnState::Closed));
+    }
+}
+
+#[test]
+fn score_and_hint_together_decide() {
+    use HintStatus::{
+        Accepted, JudgeFailed as NoJudge, NoHint, RenderMismatch, TeacherFailed, TooLong,
+    };
+    use ScoreStatus::{JudgeFailed, Judged};
+    let ready = TurnState::Ready;
+    let no = TurnState::Rejected;
+    let cases = [
+        (Judged, 1, Accepted, ready),
+        (Judged, -1, NoHint, ready),
+        (Judged, 0, Accepted, ready),
+        (JudgeFailed, 0, Accepted, ready),
+        (Judged, 1, NoJudge, ready),
+        (Judged, -1, TeacherFailed, ready),
+        (Judged, 1, TooLong, ready),
+        (Judged, 0, NoHint, no(Rejection::Neutral)),
+        (Judged, 0, NoJudge, no(Rejection::JudgeFailed)),
+        (JudgeFailed, 0, NoHint, no(Rejection::JudgeFailed)),
+        (Judged, 0, TeacherFailed, no(Rejection::TeacherFailed)),
+        (Judged, 0, TooLong, no(Rejection::TooLong)),
+        (Judged, 1, RenderMismatch, no(Rejection::RenderMismatch)),
+        (JudgeFailed, 0, RenderMismatch, no(Rejection::RenderMismatch)),
+    ];
+    for (score_status, value, hint_status, expected) in cases {
+        let mut ledger = closed();
+        ledger.hint(&hint(A, hint_status));
+        assert_eq!(ledger.state(A), Some(TurnState::HalfJudged));
+        ledger.score(&score(A, score_status, value));
+        let case = format!("{score_status} {value} {hint_status}");
+        assert_eq!(ledger.state(A), Some(expected), "{case}");
+    }
+}
+
+#[test]
+fn a_batch_counts_once_and_only_in_the_surviving_lineage() {
+    let mut ledger = closed();
+    ledger.step(&step(Some(1), 0, &[A], &[]));
+    ledger.step(&step(Some(1), 0, &[A], &[]));
+    assert!(ledger.trained_twice().is_empty(), "one version, told twice");
+    ledger.step(&step(Some(2), 1, &[A], &[]));
+    assert_eq!(ledger.trained_twice(), [(A, vec![Version(1), Version(2)])]);
+    ledger.deployment(&retired(&[2]));
+    assert!(ledger.trained_twice().is_empty());
+    assert_eq!(ledger.state(A), Some(TurnState::Trained(Version(1))));
+}
+
+#[test]
+fn what_is_built_on_a_dead_version_is_dead() {
+    let mut ledger = closed();
+    ledger.retire([Version(1)]);
+    ledger.step(&step(Some(2), 1, &[A], &[]));
+    ledger.step(&step(Some(1), 0, &[], &[]));
+    ledger.step(&step(Some(3), 0, &[], &[]));
+    assert!(ledger.is_dead(Version(1)) && ledger.is_dead(Version(2)));
+    assert!(!ledger.is_dead(Version(0)) && !ledger.is_dead(Version(3)));
+    assert_eq!(ledger.state(A), Some(TurnState::Rejected(Rejection::Quarantined)));
+}
+
+#[test]
+fn the_trainer_may_reject_and_orphans_are_told() {
+    let mut ledger = closed();
+    ledger.step(&step(None, 0, &[], &[A, B]));
+    assert_eq!(ledger.state(A), Some(TurnState::Rejected(Rejection::Stale)));
+    assert_eq!(ledger.state(B), None, "no turn row records it");
+    assert_eq!(ledger.orphans(), [B]);
+    assert_eq!(ledger.states().collect::<Vec<_>>().len(), 1);
+}
+
+#[test]
+fn the_tally_accounts_for_every_turn() {
+    let mut ledger = Ledger::new();
+    for number in 0..100u128 {
+        let turn = TurnId(number);
+        ledger.turn_id(turn);
+        match number % 5 {
+            0 => {}
+            1 => ledger.rollout(&placed(turn)),
+            2 => ledger.rollout(&Rollout { kind: TurnKind::Side, ..placed(turn) }),
+            3 => {
+                ledger.rollout(&placed(turn));
+                ledger.score(&score(turn, ScoreStatus::Judged, 1));
+                ledger.hint(&hint(turn, HintStatus::NoHint));
+            }
+            _ => ledger.step(&step(Some(1), 0, &[turn], &[])),
+        }
+    }
+    let tally = ledger.tally();
+    assert_eq!((tally.turns, tally.placed, tally.scored, tally.hinted), (100, 60, 20, 20));
+    assert_eq!((tally.waiting, tally.trained), (60, 20));
+    assert_eq!(tally.rejected, BTreeMap::from([("side", 20)]));
+    let expected = [("answered", 20), ("closed", 20), ("ready", 20), ("rejected", 20)];
+    assert!(expected.iter().all(|(state, count)| tally.by_state[state] == *count));
+    assert_eq!(tally.turns, tally.waiting + tally.trained + tally.rejected.values().sum::<u64>());
+}
