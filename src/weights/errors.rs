@@ -152,7 +152,7 @@ impl Explain for WeightsError {
                  base as live"
             }
             Self::OtherBase { .. } => {
-                "a home holds one model's lineage: start with another `--home`, or without `--model`"
+                "a home holds one model's lineage: give another `--home`, or leave `--model` out"
             }
             Self::Dead { .. } => "choose a version of the surviving lineage",
             Self::NotOnHead { .. } => "the lineage changed meanwhile; train again on the new head",
