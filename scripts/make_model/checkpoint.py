@@ -81,6 +81,7 @@ def write_tokenizer(directory: Path, tokenizer, ids) -> None:
         "bos_token": None,
         "clean_up_tokenization_spaces": False,
         "eos_token": "<|im_end|>",
+        "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": 32768,
         "pad_token": "<|endoftext|>",
         "tokenizer_class": "PreTrainedTokenizerFast",
