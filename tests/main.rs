@@ -6,6 +6,7 @@ mod inspect;
 mod parity;
 mod parity_loss;
 mod render;
+mod serve;
 mod store;
 mod tidy;
 mod train;

@@ -9,6 +9,7 @@ pub mod heartbeat;
 pub mod hint;
 pub mod run;
 pub mod score;
+pub mod serve;
 pub mod train;
 
 use std::collections::BTreeMap;

@@ -68,10 +68,7 @@ impl Detokenizer {
         if self.tokenizer.get_added_vocabulary().is_special_token(&piece) {
             return String::new();
         }
-        match piece.chars().map(piece_byte).collect::<Option<Vec<u8>>>() {
-            Some(bytes) => self.pending.extend(bytes),
-            None => self.pending.extend(piece.as_bytes()),
-        }
+        self.pending.extend(bytes(&piece));
         let complete = complete_bytes(&self.pending);
         let ready: Vec<u8> = self.pending.drain(..complete).collect();
         String::from_utf8_lossy(&ready).into_owned()
@@ -89,6 +86,13 @@ impl Detokenizer {
         self.emitted = self.tokenizer.decode(&self.window, true).unwrap_or_default().len();
         ready
     }
+}
+
+/// The bytes that a piece of a byte-level vocabulary stands for; one with a letter that stands for
+/// no byte (an added token) is its own text.
+pub(super) fn bytes(piece: &str) -> Vec<u8> {
+    let bytes: Option<Vec<u8>> = piece.chars().map(piece_byte).collect();
+    bytes.unwrap_or_else(|| piece.as_bytes().to_vec())
 }
 
 /// How many of the first bytes cannot change their meaning by what follows.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokenizers::{DecoderWrapper, Tokenizer};
 
-use super::detokenizer::Pieces;
+use super::detokenizer::{self, Pieces};
 use super::template::{ChatTemplate, Sources};
 use super::{Detokenizer, RenderError, ReplyOptions, messages};
 
@@ -110,9 +110,16 @@ impl Renderer {
         self.tokenizer.decode(ids, true).map_err(tokenizer_error)
     }
 
-    /// The text of one id as it stands in the vocabulary's own bytes, special tokens by name.
-    pub fn piece(&self, id: u32) -> String {
-        self.tokenizer.decode(&[id], false).unwrap_or_default()
+    /// The bytes that one id stands for, which may be a part of a character only; a special
+    /// token's are its name, an unknown id has none.
+    pub fn token_bytes(&self, id: u32) -> Vec<u8> {
+        match (self.pieces, self.tokenizer.id_to_token(id)) {
+            (_, None) => Vec::new(),
+            (Pieces::Bytes, Some(piece)) => detokenizer::bytes(&piece),
+            (Pieces::Context, Some(_)) => {
+                self.tokenizer.decode(&[id], false).unwrap_or_default().into_bytes()
+            }
+        }
     }
 
     /// The ids that end a reply, ascending.

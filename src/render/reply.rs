@@ -320,11 +320,13 @@ mod tests {
         "<think>never closed\n",
         "<think></think>x",
         "<thinker>",
-        "Let me see.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": [1, \"é\"]}}\n</tool_call>",
-        "<tool_call>{\"name\":\"f\"}</tool_call>\n<tool_call>{\"name\":\"g\",\"arguments\":\"{\\\"b\\\":2}\"}\
-         </tool_call>\n",
+        "Let me see.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": [1, \"é\"]}}\n\
+         </tool_call>",
+        "<tool_call>{\"name\":\"f\"}</tool_call>\n<tool_call>{\"name\":\"g\",\
+         \"arguments\":\"{\\\"b\\\":2}\"}</tool_call>\n",
         "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\":\"</tool_call>\"}}</tool_call> done ",
-        "a \n<tool_call>oops</tool_call> b <tool_call>{\"name\":\"f\",\"arguments\":{}}</tool_call>",
+        "a \n<tool_call>oops</tool_call> b <tool_call>{\"name\":\"f\",\"arguments\":{}}\
+         </tool_call>",
         "<tool_call>{\"name\":\"f\",\"arguments\":{}",
         "<tool_call>{\"name\":\"f\",\"arguments\":{}}",
         "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\":\"open</tool_call> and on",

@@ -144,7 +144,8 @@ fn what_cannot_be_rendered_is_named_with_its_place() {
         (json!("x"), "messages[0]", "expected an object"),
         (json!({"role": "assistant", "tool_calls": {}}), "messages[0].tool_calls", "array"),
         (
-            json!({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": 1}}]}),
+            json!({"role": "assistant",
+                "tool_calls": [{"function": {"name": "f", "arguments": 1}}]}),
             "messages[0].tool_calls[0].function.arguments",
             "",
         ),

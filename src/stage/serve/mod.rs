@@ -1,1 +1,285 @@
-//! The `serve` stage.
+//! The `serve` stage: answers requests, records turns, and never stops for a change of weights.
+//!
+//! [`run`] opens the registry, loads the live version and listens. A request is rendered, given to
+//! the engine, and its reply told piece by piece by a task of its own (`reply`); before the last
+//! piece the turn is durable (`record`). Weights change by `POST /update_weights_from_disk`: they
+//! are loaded beside the live ones, and the engine takes them between two steps.
+
+mod admin;
+mod chat;
+mod errors;
+mod generate;
+mod record;
+mod reply;
+mod router;
+mod state;
+mod stop;
+mod stream;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use errors::{LoadError, ServeError};
+pub use state::{Load, Parts, Status};
+
+use crate::config::{Home, ServeConfig};
+use crate::engine::{Engine, EngineOptions, Forward};
+use crate::events::heartbeat::Pulse;
+use crate::events::serve::{DrainCut, ServerReady};
+use crate::events::{emit, now_us};
+use crate::render::Renderer;
+use crate::store::Store;
+use crate::weights::{Base, Registry};
+use record::Recorder;
+use state::{Key, Server, Weights};
+
+/// Requests in flight may take this long to end once the server is to stop.
+const DRAIN_MAX: Duration = Duration::from_secs(20);
+/// What was cut off may take this long to say so and to be recorded.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// What a server did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServeSummary {
+    /// `serve`.
+    pub stage: &'static str,
+    /// Turns that were written to the store.
+    pub turns: u64,
+    /// Turns that were answered and could not be written.
+    pub not_recorded: u64,
+    /// The version that was live at the end.
+    pub live_version: u64,
+    /// Tokens that were sampled.
+    pub generated_tokens: u64,
+    /// Requests that were cut off at the end.
+    pub cut_off: usize,
+}
+
+/// Serves until `shutdown`, then lets the requests in flight end (for 20 s at most) and writes
+/// what waits. `ready` gets the address once requests are answered.
+///
+/// # Errors
+/// The server could not start: a busy port, a model that lacks a file, a home that cannot be
+/// written to …
+pub async fn run<F: Forward>(
+    config: &ServeConfig,
+    home: &Home,
+    parts: Parts<F>,
+    shutdown: CancellationToken,
+    ready: oneshot::Sender<SocketAddr>,
+) -> Result<ServeSummary, ServeError> {
+    let (listener, address) = bind(config).await?;
+    let opened = open(config.clone(), home.clone(), parts);
+    let server = tokio::task::spawn_blocking(opened)
+        .await
+        .map_err(|error| ServeError::Broken { reason: error.to_string() })??;
+    let server = Arc::new(server);
+    let shutdown = shutdown.child_token();
+    let mut beats = Beats::new(Arc::clone(&server), home);
+    emit(ServerReady { address: address.to_string(), version: server.live().0 });
+    // Nobody has to wait for the address.
+    let _ = ready.send(address);
+
+    let outcome = tokio::select! {
+        outcome = listen(&server, listener, &shutdown) => outcome,
+        never = beats.keep_beating() => match never {},
+    };
+    let cut_off = close(&server).await;
+    beats.beat(Some("done")).await;
+    outcome.map(|()| ServeSummary {
+        stage: "serve",
+        turns: server.recorder.recorded(),
+        not_recorded: server.recorder.not_recorded(),
+        live_version: server.live().0,
+        generated_tokens: server.engine.stats().generated_tokens,
+        cut_off,
+    })
+}
+
+async fn bind(config: &ServeConfig) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let address = SocketAddr::new(config.host, config.port);
+    let failed = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::AddrInUse => ServeError::PortInUse { address },
+        _ => ServeError::Bind { address, source },
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Everything that is needed to answer, made on a thread that may block.
+fn open<F: Forward>(
+    config: ServeConfig,
+    home: Home,
+    parts: Parts<F>,
+) -> impl FnOnce() -> Result<Server, ServeError> {
+    move || {
+        let key = config.api_key_file.clone().map(read_key).transpose()?;
+        let registry = Registry::open(&home)?;
+        registry.ensure_base(match &config.model {
+            Some(dir) => Base::Directory(dir),
+            None => Base::Embedded,
+        })?;
+        let store = if config.record { Some(Store::open(&home)?) } else { None };
+        let recorder = Recorder::start(store)?;
+        let live = registry.state()?.live;
+        let dir = registry.dir(live);
+        let renderer = Renderer::open(&dir)?;
+        let forward =
+            (parts.load)(&dir).map_err(|source| ServeError::Model { dir: dir.clone(), source })?;
+        let (vocab, context) = (forward.vocab(), forward.context());
+        fits_together(&config, &renderer, vocab, context)?;
+        let options = EngineOptions {
+            running_max: config.running_max,
+            waiting_max: config.waiting_max,
+            prefill_chunk: config.prefill_chunk,
+            ..EngineOptions::default()
+        };
+        let engine = Engine::start(Arc::new(forward), live, options)?;
+        let context = engine.sequence_tokens_max();
+        Ok(Server {
+            context: config.context_tokens.unwrap_or(context).min(context),
+            weights: Weights::new(parts.load, engine.clone(), (live, dir)),
+            config,
+            renderer: Arc::new(renderer),
+            engine,
+            recorder,
+            replies: TaskTracker::new(),
+            status: parts.status,
+            key,
+            vocab,
+            started_s: now_us() / 1_000_000,
+        })
+    }
+}
+
+fn read_key(path: PathBuf) -> Result<Key, ServeError> {
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| format!("cannot be read: {error}"))
+        .and_then(|text| match text.trim() {
+            "" => Err("is empty".to_owned()),
+            key if key.contains(char::is_whitespace) => Err("holds more than a key".to_owned()),
+            key => Ok(key.to_owned()),
+        });
+    text.map(|key| Key::new(&key)).map_err(|problem| ServeError::Key { path, problem })
+}
+
+fn fits_together(
+    config: &ServeConfig,
+    renderer: &Renderer,
+    vocab: usize,
+    context: usize,
+) -> Result<(), ServeError> {
+    let problem = if renderer.vocab_size() > vocab {
+        format!(
+            "tokenizer.json has {} token ids, but the model has only {vocab}",
+            renderer.vocab_size()
+        )
+    } else if let Some(wanted) = config.context_tokens.filter(|wanted| *wanted > context) {
+        format!("`context_tokens` is {wanted}, but the model's own limit is {context}")
+    } else {
+        return Ok(());
+    };
+    Err(ServeError::Mismatch { problem })
+}
+
+/// Answers requests until `shutdown`, and those that are in flight then.
+async fn listen(
+    server: &Arc<Server>,
+    listener: TcpListener,
+    shutdown: &CancellationToken,
+) -> Result<(), ServeError> {
+    // Small events must not wait for each other.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let router = router::router(Arc::clone(server));
+    let serving = axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
+        .into_future();
+    let late = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(DRAIN_MAX).await;
+    };
+    tokio::select! {
+        served = serving => {
+            served.map_err(|error| ServeError::Broken { reason: error.to_string() })
+        }
+        () = late => Ok(()),
+    }
+}
+
+/// Ends the engine and the replies, then writes what waits. How many requests were cut off.
+async fn close(server: &Server) -> usize {
+    // Whoever is left has had its time.
+    let cut_off = server.engine.drain(Duration::ZERO).await;
+    if cut_off > 0 {
+        emit(DrainCut { requests: cut_off });
+    }
+    server.replies.close();
+    // A reply that does not end now waits for a reader that does not read.
+    drop(tokio::time::timeout(CLOSE_MAX, server.replies.wait()).await);
+    server.recorder.close().await;
+    cut_off
+}
+
+/// Shows that the server lives.
+struct Beats {
+    server: Arc<Server>,
+    pulse: Pulse,
+    /// Turns of the home, as of when this process had recorded so many.
+    turns: Option<(f64, u64)>,
+}
+
+impl Beats {
+    fn new(server: Arc<Server>, home: &Home) -> Self {
+        Self { server, pulse: Pulse::new(home.state("serve"), "serve"), turns: None }
+    }
+
+    async fn keep_beating(&mut self) -> std::convert::Infallible {
+        loop {
+            self.beat(None).await;
+            tokio::time::sleep(BEAT_EVERY).await;
+        }
+    }
+
+    async fn beat(&mut self, doing: Option<&str>) {
+        let turns = self.turns().await;
+        let stats = self.server.engine.stats();
+        let busy = stats.running + stats.scoring > 0;
+        let doing = doing.unwrap_or(if busy { "working" } else { "waiting" });
+        let figures = [
+            ("turns", turns),
+            ("running", stats.running as f64),
+            ("waiting", stats.waiting as f64),
+            ("live_version", self.server.live().0 as f64),
+            ("generated_tokens", stats.generated_tokens as f64),
+            ("not_recorded", self.server.recorder.not_recorded() as f64),
+        ];
+        self.pulse.beat(doing, &figures);
+    }
+
+    /// The home's turns: asked for again only when this process has recorded one.
+    async fn turns(&mut self) -> f64 {
+        let recorded = self.server.recorder.recorded();
+        match self.turns {
+            Some((turns, then)) if then == recorded => turns,
+            _ => {
+                let status = Arc::clone(&self.server.status);
+                let figures = router::blocking(move || status()).await;
+                let known = figures.ok().and_then(|figures| figures["turns"].as_f64());
+                let turns = known.unwrap_or(recorded as f64);
+                self.turns = Some((turns, recorded));
+                turns
+            }
+        }
+    }
+}

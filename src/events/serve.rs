@@ -1,0 +1,174 @@
+//! Events of the server.
+
+use super::{Event, Level};
+
+/// The server answers requests.
+pub struct ServerReady {
+    /// Where it listens.
+    pub address: String,
+    /// The weights version it answers with.
+    pub version: u64,
+}
+
+impl Event for ServerReady {
+    const NAME: &'static str = "server_ready";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        format!("listening on {} with weights version {}", self.address, self.version)
+    }
+}
+
+/// A turn stands in the store.
+pub struct TurnRecorded {
+    /// The turn.
+    pub turn: String,
+    /// Tokens of its prompt.
+    pub prompt_tokens: usize,
+    /// Tokens of its reply.
+    pub response_tokens: usize,
+}
+
+impl Event for TurnRecorded {
+    const NAME: &'static str = "turn_recorded";
+    const LEVEL: Level = Level::Debug;
+
+    fn line(&self) -> String {
+        let Self { turn, prompt_tokens, response_tokens } = self;
+        format!("turn {turn}: {prompt_tokens} tokens read, {response_tokens} sampled")
+    }
+}
+
+/// A turn was answered, but could not be written to the store: it will not be learned from.
+pub struct TurnNotRecorded {
+    /// The turn.
+    pub turn: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Event for TurnNotRecorded {
+    const NAME: &'static str = "turn_not_recorded";
+    const LEVEL: Level = Level::Error;
+
+    fn line(&self) -> String {
+        format!("turn {} was answered but not recorded: {}", self.turn, self.reason)
+    }
+}
+
+/// A turn was answered and left out of the store, as asked.
+pub struct TurnNotKept {
+    /// The turn.
+    pub turn: String,
+}
+
+impl Event for TurnNotKept {
+    const NAME: &'static str = "turn_not_kept";
+    const LEVEL: Level = Level::Debug;
+
+    fn line(&self) -> String {
+        format!("turn {} is not to be recorded", self.turn)
+    }
+}
+
+/// A client went away before its reply was complete.
+pub struct ReplyCancelled {
+    /// The turn.
+    pub turn: String,
+    /// Tokens that were sampled for it.
+    pub tokens: usize,
+}
+
+impl Event for ReplyCancelled {
+    const NAME: &'static str = "reply_cancelled";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        format!("turn {}: the client went away after {} tokens", self.turn, self.tokens)
+    }
+}
+
+/// A reply could not be completed.
+pub struct ReplyFailed {
+    /// The turn.
+    pub turn: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Event for ReplyFailed {
+    const NAME: &'static str = "reply_failed";
+    const LEVEL: Level = Level::Error;
+
+    fn line(&self) -> String {
+        format!("turn {} failed: {}", self.turn, self.reason)
+    }
+}
+
+/// A request was refused.
+pub struct RequestRefused {
+    /// The HTTP status.
+    pub status: u16,
+    /// The error's code or family.
+    pub code: String,
+    /// The field at fault, if one is.
+    pub param: String,
+}
+
+impl Event for RequestRefused {
+    const NAME: &'static str = "request_refused";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        format!("{} {} {}", self.status, self.code, self.param)
+    }
+}
+
+/// A weights version is live.
+pub struct WeightsLive {
+    /// The version.
+    pub version: u64,
+    /// Milliseconds from the request until it was live.
+    pub took_ms: u128,
+}
+
+impl Event for WeightsLive {
+    const NAME: &'static str = "weights_live";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        format!("weights version {} is live after {} ms", self.version, self.took_ms)
+    }
+}
+
+/// A weights version could not be loaded or put live; the one before it stays.
+pub struct WeightsRefused {
+    /// The version.
+    pub version: u64,
+    /// Why.
+    pub reason: String,
+}
+
+impl Event for WeightsRefused {
+    const NAME: &'static str = "weights_refused";
+    const LEVEL: Level = Level::Warn;
+
+    fn line(&self) -> String {
+        format!("weights version {} was refused: {}", self.version, self.reason)
+    }
+}
+
+/// Requests were cut off because the server had to stop.
+pub struct DrainCut {
+    /// How many.
+    pub requests: usize,
+}
+
+impl Event for DrainCut {
+    const NAME: &'static str = "drain_cut";
+    const LEVEL: Level = Level::Warn;
+
+    fn line(&self) -> String {
+        format!("{} requests were cut off at the end", self.requests)
+    }
+}

@@ -1,0 +1,164 @@
+//! What the server says of itself, and changes of weights while requests run.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use openclaw_rl::config::ServeConfig;
+use openclaw_rl::engine::fake::{Fake, Gate};
+use openclaw_rl::stage::serve::LoadError;
+use serde_json::{Value, json};
+
+use super::harness::{Load, ask, config, hashes, says, start, start_with, with};
+
+/// Each directory is another model, by its name; `broken…` cannot be loaded.
+fn by_name() -> Load {
+    Arc::new(|dir: &Path| {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match name.as_str() {
+            name if name.starts_with("broken") => {
+                Err(LoadError { message: "model.safetensors is cut off".to_owned(), hint: None })
+            }
+            name if name.starts_with("wide") => {
+                Ok(Fake::new(9000, 2048, openclaw_rl::engine::fake::Habit::Hash(0)))
+            }
+            name => Ok(hashes(name.bytes().map(u64::from).sum())),
+        }
+    })
+}
+
+#[tokio::test]
+async fn models_health_and_status() {
+    let config = ServeConfig { model_name: "my-policy".to_owned(), ..config() };
+    let server = start_with(config, super::harness::always(says("x"))).await;
+    let models = server.json("/v1/models").await;
+    assert_eq!(models["object"], "list");
+    assert_eq!(models["data"][0]["id"], "my-policy");
+    assert_eq!(models["data"][0]["max_model_len"], 2048);
+    assert_eq!(server.json("/health").await["status"], "ok");
+    let info = server.json("/model_info").await;
+    assert_eq!(info["weight_version"], "0");
+    assert!(info["model_path"].as_str().unwrap().contains("weights"));
+    server.plain(&ask("hi")).await;
+    let status = server.json("/status").await;
+    assert_eq!(status["live_version"], 0);
+    assert_eq!((&status["turns"], &status["steps"]), (&json!(1), &json!(0)));
+    assert_eq!(status["engine"]["completed"], 1);
+}
+
+#[tokio::test]
+async fn weights_change_while_requests_run() {
+    let server = Arc::new(start_with(config(), by_name()).await);
+    let ended = Arc::new(AtomicBool::new(false));
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..4 {
+        let (server, ended) = (Arc::clone(&server), Arc::clone(&ended));
+        clients.spawn(async move {
+            let mut answered = 0;
+            while !ended.load(Ordering::Acquire) || answered == 0 {
+                let body = with(ask(&format!("client {client}")), json!({"max_tokens": 60}));
+                let (events, done) = server.events(&body).await;
+                assert!(done, "cut off: {:?}", events.last());
+                answered += 1;
+            }
+            answered
+        });
+    }
+    for version in 1..=5 {
+        let dir = server.version_dir(&format!("v{version:010}"));
+        let mut body = json!({"model_path": dir});
+        if version % 2 == 0 {
+            body["weight_version"] = version.to_string().into();
+        }
+        let response = server.post("/update_weights_from_disk", &body).await;
+        assert_eq!(response.status(), 200);
+        let answer: Value = response.json().await.unwrap();
+        assert_eq!(answer["success"], true);
+        assert_eq!(answer["weight_version"], version.to_string());
+        let info = server.json("/model_info").await;
+        assert_eq!(info["weight_version"], version.to_string());
+        assert_eq!(info["model_path"], json!(dir));
+        assert_eq!(server.json("/status").await["live_version"], version);
+    }
+    server.plain(&ask("after")).await;
+    ended.store(true, Ordering::Release);
+    let answered: usize = clients.join_all().await.into_iter().sum();
+    let turns = server.turns();
+    assert_eq!(turns.len(), answered + 1);
+    for turn in &turns {
+        assert_eq!(turn.version_spans.len(), 1, "a request finishes on its version");
+    }
+    assert_eq!(turns.iter().map(|turn| turn.version_spans[0].version.0).max(), Some(5));
+    assert!(turns.iter().any(|turn| turn.version_spans[0].version.0 < 5));
+}
+
+#[tokio::test]
+async fn a_request_in_flight_keeps_its_version() {
+    let gate = Gate::default();
+    let held = hashes(1).held_by(&gate);
+    let load: Load = Arc::new(move |dir: &Path| {
+        Ok(if dir.ends_with("v0000000001") { says("new") } else { held.clone() })
+    });
+    let server = Arc::new(start_with(config(), load).await);
+    let asking = Arc::clone(&server);
+    gate.allow(2);
+    let old =
+        tokio::spawn(
+            async move { asking.plain(&with(ask("old"), json!({"max_tokens": 20}))).await },
+        );
+    while server.json("/status").await["engine"]["generated_tokens"] == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let dir = server.version_dir("v0000000001");
+    let swapping = Arc::clone(&server);
+    let swap = tokio::spawn(async move {
+        swapping.post("/update_weights_from_disk", &json!({"model_path": dir})).await.status()
+    });
+    gate.open();
+    assert_eq!(swap.await.unwrap(), 200);
+    assert_eq!(server.plain(&ask("new")).await["system_fingerprint"], "weights-1");
+    assert_eq!(old.await.unwrap()["system_fingerprint"], "weights-0");
+}
+
+#[tokio::test]
+async fn weights_that_are_no_good_change_nothing() {
+    let server = start_with(config(), by_name()).await;
+    let other_tokenizer = server.version_dir("other");
+    std::fs::write(other_tokenizer.join("tokenizer.json"), "{}").unwrap();
+    let broken = server.version_dir("broken");
+    let wide = server.version_dir("wide");
+    let missing = server.home.path().join("missing");
+    for (dir, said) in [
+        (&broken, "cut off"),
+        (&wide, "vocabulary"),
+        (&missing, "missing"),
+        (&other_tokenizer, "tokenizer"),
+    ] {
+        let body = json!({"model_path": dir, "weight_version": "7"});
+        let response = server.post("/update_weights_from_disk", &body).await;
+        assert_eq!(response.status(), 400, "{}", dir.display());
+        let answer: Value = response.json().await.unwrap();
+        assert_eq!(answer["success"], false);
+        assert_eq!(answer["weight_version"], "0");
+        for message in [&answer["message"], &answer["error"]["message"]] {
+            assert!(message.as_str().unwrap().contains(said), "{message}");
+        }
+        assert_eq!(server.json("/model_info").await["weight_version"], "0");
+    }
+    let body = json!({"model_path": broken});
+    let unnamed = server.post("/update_weights_from_disk", &body).await;
+    let answer: Value = unnamed.json().await.unwrap();
+    assert_eq!(answer["error"]["param"], "weight_version");
+    server.plain(&ask("still well?")).await;
+}
+
+#[tokio::test]
+async fn the_same_version_twice_is_fine() {
+    let server = start(says("x")).await;
+    let dir = server.version_dir("v0000000003");
+    for _ in 0..2 {
+        let response = server.post("/update_weights_from_disk", &json!({"model_path": dir})).await;
+        assert_eq!(response.status(), 200);
+    }
+    assert_eq!(server.json("/status").await["live_version"], 3);
+}

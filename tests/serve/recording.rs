@@ -1,0 +1,227 @@
+//! What is recorded is what was sent and sampled.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use openclaw_rl::config::ServeConfig;
+use openclaw_rl::engine::fake::Gate;
+use openclaw_rl::engine::sampler;
+use openclaw_rl::rollout::{FinishReason, Version, VersionSpan};
+use serde_json::{Value, json};
+
+use super::harness::{
+    always, ask, config, hashes, renderer, says, script, start, start_with, with,
+};
+
+#[tokio::test]
+async fn a_turn_is_what_was_sent() {
+    let fake = hashes(5);
+    let server = start(fake.clone()).await;
+    let messages = json!([
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "héllo"}], "zeta": 1, "alpha": 2},
+    ]);
+    let tools = json!([{"type": "function", "function": {"name": "look", "description": "d"}}]);
+    let body = json!({
+        "model": "asked-for", "messages": messages, "tools": tools, "max_tokens": 25,
+        "temperature": 0.7, "top_p": 0.95, "top_k": 50, "seed": 9,
+        "logprobs": true, "return_token_ids": true,
+    });
+    let plain = server.plain(&body).await;
+    let turn = server.turns().pop().expect("durable before the reply ends");
+    let choice = &plain["choices"][0];
+    assert_eq!(plain["id"], format!("chatcmpl-{}", turn.turn_id));
+    assert_eq!(json!(turn.prompt_ids), plain["prompt_token_ids"]);
+    assert_eq!(json!(turn.response_ids), choice["token_ids"]);
+    let rendered = renderer().prompt(messages.as_array().unwrap(), Some(&tools)).unwrap();
+    assert_eq!(turn.prompt_ids, rendered);
+    let logprobs = choice["logprobs"]["content"].as_array().unwrap();
+    let told: Vec<f32> =
+        logprobs.iter().map(|entry| entry["logprob"].as_f64().unwrap() as f32).collect();
+    assert_eq!(turn.response_logprobs, told);
+    let mut sequence = turn.prompt_ids.clone();
+    for (id, logprob) in turn.response_ids.iter().zip(&turn.response_logprobs) {
+        let logits = fake.logits(&sequence, turn.prompt_ids.len());
+        assert_eq!(sampler::logprob(&logits, *id, 0.7).unwrap(), *logprob);
+        sequence.push(*id);
+    }
+    assert_eq!(turn.version_spans, [VersionSpan { start: 0, version: Version(0) }]);
+    assert_eq!(turn.model, "asked-for");
+    assert_eq!(serde_json::from_str::<Value>(&turn.messages).unwrap(), messages);
+    assert!(turn.messages.find("zeta") < turn.messages.find("alpha"), "keys keep their order");
+    assert_eq!(serde_json::from_str::<Value>(&turn.tools).unwrap(), tools);
+    assert_eq!(serde_json::from_str::<Value>(&turn.reply).unwrap(), choice["message"]);
+    let sampling = turn.sampling;
+    assert_eq!((sampling.temperature, sampling.top_p, sampling.top_k), (0.7, 0.95, 50));
+    assert_eq!((sampling.seed, sampling.max_tokens), (9, 25));
+    assert!(turn.received_at_us <= turn.finished_at_us && turn.received_at_us > 0);
+}
+
+#[tokio::test]
+async fn scoring_gives_the_recorded_log_probabilities() {
+    let server = start(hashes(6)).await;
+    let body = with(ask("hello"), json!({"max_tokens": 30, "temperature": 0.6}));
+    server.plain(&body).await;
+    let turn = server.turns().pop().unwrap();
+    let ids = [turn.prompt_ids.as_slice(), &turn.response_ids].concat();
+    let start = turn.prompt_ids.len();
+    let score = |start: i64, temperature: f32| {
+        json!({"input_ids": ids, "return_logprob": true, "logprob_start_len": start,
+            "sampling_params": {"max_new_tokens": 0, "temperature": temperature}})
+    };
+    let answer = server.post("/generate", &score(start as i64, 0.6)).await;
+    let answer: Value = answer.json().await.unwrap();
+    let meta = &answer["meta_info"];
+    let scores = meta["input_token_logprobs"].as_array().unwrap();
+    let logprobs: Vec<f32> = scores.iter().map(|s| s[0].as_f64().unwrap() as f32).collect();
+    assert_eq!(logprobs, turn.response_logprobs);
+    let scored: Vec<u64> = scores.iter().map(|s| s[1].as_u64().unwrap()).collect();
+    assert_eq!(json!(scored), json!(turn.response_ids));
+    assert_eq!((&meta["prompt_tokens"], &meta["weight_version"]), (&json!(ids.len()), &json!("0")));
+    assert_eq!((&answer["text"], &meta["completion_tokens"]), (&json!(""), &json!(0)));
+
+    let other = server.post("/generate", &score(start as i64, 1.0)).await;
+    let other: Value = other.json().await.unwrap();
+    assert_ne!(other["meta_info"]["input_token_logprobs"], meta["input_token_logprobs"]);
+    let all: Value = server.post("/generate", &score(0, 0.6)).await.json().await.unwrap();
+    let all = all["meta_info"]["input_token_logprobs"].as_array().unwrap();
+    assert_eq!(all.len(), ids.len());
+    assert_eq!(all[0], json!([null, ids[0], null]));
+    let none: Value = server.post("/generate", &score(-1, 0.6)).await.json().await.unwrap();
+    assert_eq!(none["meta_info"]["input_token_logprobs"], json!([]));
+    assert_eq!(server.turns().len(), 1, "/generate records nothing");
+}
+
+#[tokio::test]
+async fn generate_continues_ids_and_text() {
+    let server = start(says("one two three")).await;
+    let ids = renderer().encode("hello").unwrap();
+    let body = json!({"input_ids": ids, "return_logprob": true,
+        "sampling_params": {"max_new_tokens": 50, "temperature": 0}});
+    let answer: Value = server.post("/generate", &body).await.json().await.unwrap();
+    assert_eq!(answer["text"], "one two three");
+    assert_eq!(answer["output_ids"], json!(script("one two three")));
+    assert_eq!(answer["meta_info"]["finish_reason"]["type"], "stop");
+    let scores = answer["meta_info"]["output_token_logprobs"].as_array().unwrap();
+    assert_eq!(scores.len(), script("one two three").len());
+    let body = json!({"text": "hello", "sampling_params": {"max_new_tokens": 50, "stop": "two"}});
+    let answer: Value = server.post("/generate", &body).await.json().await.unwrap();
+    assert_eq!(answer["text"], "one ");
+    let body = json!({"text": "hello", "sampling_params": {"max_new_tokens": 2}});
+    let answer: Value = server.post("/generate", &body).await.json().await.unwrap();
+    assert_eq!(answer["meta_info"]["finish_reason"]["type"], "length");
+    assert_eq!(answer["meta_info"]["completion_tokens"], 2);
+}
+
+#[tokio::test]
+async fn what_places_a_turn_is_recorded() {
+    let server = start(says("x")).await;
+    let url = format!("{}/v1/chat/completions", server.base);
+    let keyed = with(
+        ask("hi"),
+        json!({"session_id": "s", "turn_type": "main", "session_done": true, "user": "ann",
+            "prompt_cache_key": "p:1"}),
+    );
+    let request =
+        server.client.post(&url).header("X-Session-Id", "h:3").header("X-Turn-Type", "side");
+    request.header("session_id", "aff").header("x-other", "no").json(&keyed).send().await.unwrap();
+    let turn = server.turns().pop().unwrap();
+    assert_eq!(turn.user, "ann");
+    assert_eq!(
+        serde_json::from_str::<Value>(&turn.session_keys).unwrap(),
+        json!({"x-session-id": "h:3", "x-turn-type": "side", "session_id": "aff",
+            "body.session_id": "s", "body.turn_type": "main", "body.session_done": "true",
+            "body.user": "ann", "body.prompt_cache_key": "p:1"})
+    );
+
+    let request = server.client.post(&url).bearer_auth("sk-a").json(&ask("hi"));
+    request.send().await.unwrap();
+    let turn = server.turns().pop().unwrap();
+    assert!(turn.user.starts_with("key-") && turn.user.len() == 20, "{}", turn.user);
+    assert!(!turn.user.contains("sk-a"));
+    assert_eq!(turn.session_keys, "{}");
+    server.plain(&ask("hi")).await;
+    assert_eq!(server.turns().pop().unwrap().user, "");
+}
+
+#[tokio::test]
+async fn what_is_not_to_be_trained_on_is_not_recorded() {
+    let server = start(says("x")).await;
+    let url = format!("{}/v1/chat/completions", server.base);
+    let request = server.client.post(&url).header("x-no-train", "1").json(&ask("hi"));
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    assert!(server.turns().is_empty());
+    let request = server.client.post(&url).header("x-no-train", "0").json(&ask("hi"));
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    assert_eq!(server.turns().len(), 1);
+
+    let mut off = start_with(ServeConfig { record: false, ..config() }, always(says("x"))).await;
+    off.plain(&ask("hi")).await;
+    assert_eq!(off.stop().await.turns, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_a_cancelled_turn() {
+    let gate = Gate::default();
+    let server = start(says("one two three four five").held_by(&gate)).await;
+    let allowed = renderer().encode("one two").unwrap().len();
+    gate.allow(allowed);
+    let response = server.chat(&with(ask("count"), json!({"stream": true}))).await;
+    let mut body = response.bytes_stream();
+    let mut seen = String::new();
+    // The role, then one delta for each token.
+    while seen.matches("\"content\"").count() <= allowed {
+        seen.push_str(std::str::from_utf8(&body.next().await.unwrap().unwrap()).unwrap());
+    }
+    drop(body);
+    let turns = server.wait_for_turns(1).await;
+    assert_eq!(turns[0].finish_reason, FinishReason::Cancelled);
+    let sampled = &turns[0].response_ids;
+    assert_eq!(*sampled, script("one two three four five")[..allowed]);
+    assert_eq!(turns[0].response_logprobs.len(), sampled.len());
+    gate.open();
+    // Its place is free again.
+    server.plain(&ask("count")).await;
+    assert_eq!(server.turns().len(), 2);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_early_leaves_nothing() {
+    let gate = Gate::default();
+    let server = start(says("one").held_by(&gate)).await;
+    let impatient = reqwest::Client::builder().timeout(Duration::from_millis(300)).build().unwrap();
+    let url = format!("{}/v1/chat/completions", server.base);
+    assert!(impatient.post(&url).json(&ask("hi")).send().await.is_err());
+    gate.open();
+    for _ in 0..600 {
+        let status = server.json("/status").await;
+        if status["engine"]["running"] == 0 && status["engine"]["waiting"] == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.plain(&ask("hi")).await;
+    let turns = server.turns();
+    assert_eq!(turns.last().unwrap().finish_reason, FinishReason::Stop);
+    // The step that was under way may have given it a token.
+    assert!(turns.iter().filter(|t| t.finish_reason == FinishReason::Cancelled).count() <= 1);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_costs_no_reply() {
+    let mut server = start(says("served all the same")).await;
+    server.plain(&ask("one")).await;
+    let turns = server.home().store().join("turns");
+    let away = server.home().store().join("away");
+    std::fs::rename(&turns, &away).unwrap();
+    std::fs::write(&turns, "a file in its place").unwrap();
+    let plain = server.plain(&ask("two")).await;
+    assert_eq!(plain["choices"][0]["message"]["content"], "served all the same");
+    assert_eq!(server.json("/status").await["not_recorded"], 1);
+    std::fs::remove_file(&turns).unwrap();
+    std::fs::rename(&away, &turns).unwrap();
+    server.plain(&ask("three")).await;
+    assert_eq!(server.turns().len(), 2, "it writes again once it can");
+    let summary = server.stop().await;
+    assert_eq!((summary.turns, summary.not_recorded), (2, 1));
+}
