@@ -43,6 +43,12 @@ impl Golden {
         self.manifest["hyper"][key].as_f64().unwrap() as f32
     }
 
+    /// The tolerance of a loss whose log-probabilities are computed here too: one floor of theirs on
+    /// top, since a mean is no worse than its worst term.
+    fn loss_tolerance(&self, case: &str) -> f32 {
+        self.tolerance(&format!("loss.{case}")) + self.tolerance("logprobs") / 10.0
+    }
+
     fn loss(&self, case: &str) -> f32 {
         self.manifest["losses"][case].as_f64().unwrap() as f32
     }
@@ -235,8 +241,7 @@ fn parity_model_gradients() {
         for case in ["ppo", "ppo_t06", "opd", "combined"] {
             let (gradients, loss) = gradient(&set, case, &decoder);
             let what = format!("{} {case}", set.name());
-            // the log-probabilities are computed here too, and carry their own noise
-            let tolerance = set.tolerance(&format!("loss.{case}")).max(set.tolerance("logprobs"));
+            let tolerance = set.loss_tolerance(case);
             assert_close(&what, (loss - set.loss(case)).abs(), tolerance);
             assert_eq!(gradients.len(), decoder.parameters().len());
             for (name, gradient) in gradients {
@@ -266,7 +271,7 @@ fn parity_adamw_three_steps() {
             assert_close(
                 &format!("{} loss at {step}", set.name()),
                 error,
-                set.tolerance("logprobs"),
+                set.loss_tolerance("ppo"),
             );
             if step == 3 {
                 break;

@@ -374,27 +374,29 @@ async fn what_only_the_trainer_knows_is_recorded_with_its_reason() {
 
 /// A turn whose ratio overflows: its recorded log-probabilities pass for some, but none was ever
 /// sampled at them.
-fn poison(fixture: &mut Fixture) {
+fn poison(fixture: &mut Fixture, feedback: &Feedback<'_>) {
     let mut turn = fixture.turn();
     turn.response_logprobs = vec![-999.0; 4];
-    fixture.learn_from(&turn, &BAD);
+    fixture.learn_from(&turn, feedback);
 }
 
 #[tokio::test]
 async fn a_step_that_is_not_finite_leaves_the_weights_alone() {
     let mut fixture = Fixture::new();
-    poison(&mut fixture);
+    // punished, its loss is infinite; rewarded, it is clipped, and only the gradient is no number
+    poison(&mut fixture, &BAD);
+    poison(&mut fixture, &GOOD);
     let good = fixture.turns(1, &GOOD).remove(0);
     let summary = fixture.train(&fixture.config(Method::Combine, 1)).await.unwrap();
     assert_eq!((summary.steps, summary.version, summary.trained), (1, 1, 1));
-    assert_eq!(fixture.rejected(), BTreeMap::from([(1, "quarantined")]));
+    assert_eq!(fixture.rejected(), BTreeMap::from([(1, "quarantined"), (2, "quarantined")]));
     assert!(fixture.rise(&good, 1).iter().all(|rise| rise.is_finite()));
 }
 
 #[tokio::test]
 async fn three_such_steps_in_a_row_stop_the_trainer() {
     let mut fixture = Fixture::new();
-    (0..3).for_each(|_| poison(&mut fixture));
+    (0..3).for_each(|_| poison(&mut fixture, &BAD));
     let error = fixture.train(&fixture.config(Method::Combine, 1)).await.unwrap_err();
     assert_eq!((error.label(), error.exit_code()), ("train_not_finite", 1));
     assert!(error.hint().unwrap().contains("--learning-rate"));
