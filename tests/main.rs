@@ -1,11 +1,15 @@
 //! The one integration binary: a module per stage, and those that span stages.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test itself")]
+mod collect;
 mod deploy;
 mod golden;
+mod hint;
 mod inspect;
+mod judging;
 mod parity;
 mod parity_loss;
 mod render;
+mod score;
 mod serve;
 mod store;
 mod tidy;

@@ -212,3 +212,11 @@ fn the_longest_hint_of_the_positive_votes_is_accepted() {
     assert_eq!(ballot.accepted(25), None);
     assert_eq!(ballot.accepted(24), Some("Use metric units, please."));
 }
+
+#[test]
+fn the_docs_show_the_prompts_whole() {
+    let page = include_str!("../../docs/judging.md");
+    for prompt in [SCORE_PROMPT, HINT_PROMPT] {
+        assert!(page.contains(prompt), "docs/judging.md is out of date:\n{prompt}");
+    }
+}

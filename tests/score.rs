@@ -1,0 +1,152 @@
+//! `score` with rules and with judges that misbehave.
+
+use openclaw_rl::config::{Judge, JudgeConfig, ScoreConfig};
+use openclaw_rl::fault::Explain;
+use openclaw_rl::rollout::{Rollout, Score, ScoreStatus, TurnKind};
+use openclaw_rl::stage::score::{ScoreError, ScoreSummary, run};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::judging::{House, house, judge, nobody, rollout, user};
+
+fn rollouts() -> Vec<Rollout> {
+    let asked = json!([user("hello")]);
+    let side = rollout(3, &asked, "S", Some("thanks"));
+    vec![
+        rollout(0, &asked, "A", Some("No, use metric units.")),
+        rollout(1, &asked, "B", Some("Thanks!")),
+        rollout(2, &asked, "C", Some("And Spain?")),
+        Rollout { kind: TurnKind::Side, ..side },
+        rollout(4, &asked, "E", None),
+    ]
+}
+
+fn asking(url: &str) -> ScoreConfig {
+    let judge = Judge::Url(format!("{url}/v1"));
+    ScoreConfig {
+        judge: JudgeConfig { judge, tries: 2, timeout_s: 20, ..JudgeConfig::default() },
+        ..ScoreConfig::default()
+    }
+}
+
+async fn score(house: &House, config: &ScoreConfig) -> Result<ScoreSummary, ScoreError> {
+    run(config, &house.home, CancellationToken::new()).await
+}
+
+#[tokio::test]
+async fn the_rules_score_each_main_turn_with_a_next_state_once() {
+    let house = house();
+    house.write(&rollouts());
+    let summary = score(&house, &ScoreConfig::default()).await.unwrap();
+    assert_eq!(summary.scores, 3);
+    assert_eq!((summary.negative, summary.positive, summary.neutral), (1, 1, 1));
+    assert_eq!(summary.judge, "rules@1");
+    let mut rows = house.read::<Score>();
+    rows.sort_by_key(|row| row.turn_id);
+    assert_eq!(rows.iter().map(|row| row.score).collect::<Vec<_>>(), [-1, 1, 0]);
+    assert_eq!(rows[0].reasoning, "complaint: no");
+    assert_eq!(score(&house, &ScoreConfig::default()).await.unwrap().scores, 0);
+}
+
+#[tokio::test]
+async fn votes_are_counted_and_kept() {
+    let house = house();
+    house.write(&rollouts()[..1]);
+    let says = ["bad \\boxed{-1}", "fine \\boxed{1}", "no \\boxed{-1}"];
+    let stub = judge(move |number| (200, says[number % 3].to_owned())).await;
+    let summary = score(&house, &asking(&stub.url)).await.unwrap();
+    assert_eq!((summary.negative, stub.calls()), (1, 3));
+    let row = house.read::<Score>().remove(0);
+    assert_eq!(row.judge, "openai@1:judge");
+    assert_eq!(row.votes.len(), 3);
+    assert!(row.reasoning.contains("\\boxed{-1}"));
+    let asked = stub.asked.lock().unwrap();
+    let seeds: std::collections::BTreeSet<_> =
+        asked.iter().map(|body| body["seed"].as_u64().unwrap()).collect();
+    assert_eq!(seeds.len(), 3);
+    let shown = asked[0]["messages"][1]["content"].as_str().unwrap();
+    assert!(shown.contains("No, use metric units."), "{shown}");
+}
+
+#[tokio::test]
+async fn a_judge_that_stumbles_loses_nothing() {
+    let house = house();
+    house.write(&rollouts()[..1]);
+    let stub = judge(|number| match number {
+        0..3 => (if number == 1 { 503 } else { 429 }, "busy".to_owned()),
+        _ => (200, "\\boxed{1}".to_owned()),
+    })
+    .await;
+    assert_eq!(score(&house, &asking(&stub.url)).await.unwrap().positive, 1);
+}
+
+#[tokio::test]
+async fn one_valid_vote_decides_and_half_a_box_is_none() {
+    let house = house();
+    house.write(&rollouts()[..1]);
+    let stub = judge(|number| {
+        (200, if number == 1 { "\\boxed{-1}" } else { "it was \\boxed{1" }.to_owned())
+    })
+    .await;
+    assert_eq!(score(&house, &asking(&stub.url)).await.unwrap().negative, 1);
+    let values: Vec<_> = house.read::<Score>()[0].votes.iter().map(|vote| vote.value).collect();
+    assert_eq!(values.iter().filter(|value| value.is_none()).count(), 2);
+}
+
+#[tokio::test]
+async fn a_judge_that_talks_nonsense_has_failed_and_its_words_are_kept() {
+    let house = house();
+    house.write(&rollouts()[..1]);
+    let stub = judge(|_| (200, "I like turtles".to_owned())).await;
+    let summary = score(&house, &asking(&stub.url)).await.unwrap();
+    assert_eq!((summary.judge_failed, summary.neutral), (1, 0));
+    assert_eq!(stub.calls(), 6, "two rounds of three votes");
+    let row = house.read::<Score>().remove(0);
+    assert_eq!((row.status, row.score, row.votes.len()), (ScoreStatus::JudgeFailed, 0, 6));
+}
+
+#[tokio::test]
+async fn a_judge_that_is_down_ends_the_command_and_no_row_is_written() {
+    let house = house();
+    house.write(&rollouts());
+    let config = asking(&nobody().await);
+    let error = score(&house, &config).await.unwrap_err();
+    assert!(matches!(error, ScoreError::Judge { waiting: 1.., .. }), "{error:?}");
+    assert_eq!((error.label(), error.exit_code()), ("complete_unavailable", 1));
+    assert!(error.hint().unwrap().contains("is the judge running"));
+    assert!(house.read::<Score>().is_empty());
+    let stub = judge(|_| (200, "\\boxed{0}".to_owned())).await;
+    assert_eq!(score(&house, &asking(&stub.url)).await.unwrap().neutral, 3);
+}
+
+#[tokio::test]
+async fn a_judge_that_refuses_the_key_ends_even_a_daemon_and_no_turn_is_given_up() {
+    let house = house();
+    house.write(&rollouts());
+    let stub = judge(|_| (401, r#"{"error": {"message": "who are you?"}}"#.to_owned())).await;
+    let config = ScoreConfig { follow: true, ..asking(&stub.url) };
+    let error = score(&house, &config).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("key"), "{error:?}");
+    assert!(house.read::<Score>().is_empty());
+}
+
+#[tokio::test]
+async fn a_daemon_gives_up_a_turn_only_after_its_tries() {
+    let house = house();
+    house.write(&rollouts()[..1]);
+    let mut config = ScoreConfig { follow: true, poll_ms: 5, ..asking(&nobody().await) };
+    config.judge.tries = 1;
+    let shutdown = CancellationToken::new();
+    let watch = async {
+        for _ in 0..1_000 {
+            if !house.read::<Score>().is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        shutdown.cancel();
+    };
+    let (summary, ()) = tokio::join!(run(&config, &house.home, shutdown.clone()), watch);
+    assert_eq!(summary.unwrap().judge_failed, 1);
+    assert_eq!(house.read::<Score>()[0].status, ScoreStatus::JudgeFailed);
+}
