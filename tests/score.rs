@@ -150,3 +150,31 @@ async fn a_daemon_gives_up_a_turn_only_after_its_tries() {
     assert_eq!(summary.unwrap().judge_failed, 1);
     assert_eq!(house.read::<Score>()[0].status, ScoreStatus::JudgeFailed);
 }
+
+#[tokio::test]
+async fn plain_files_go_through_collect_and_score() {
+    use openclaw_rl::config::CollectConfig;
+    use openclaw_rl::rollout::Turn;
+    use openclaw_rl::stage::{collect, score};
+    use openclaw_rl::store::{read_file, write_file};
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let first = json!([user("a")]);
+    let second = json!([user("a"), crate::judging::assistant("A"), user("Thanks!")]);
+    let turns: [Turn; 2] =
+        [crate::judging::turn(0, 0, &first, "A"), crate::judging::turn(1, 0, &second, "B")];
+    std::fs::create_dir(path("turns")).unwrap();
+    write_file(&path("turns/0.parquet"), &turns[..1]).unwrap();
+    write_file(&path("turns/1.parquet"), &turns[1..]).unwrap();
+    let config = CollectConfig { close_all: true, ..CollectConfig::default() };
+    let rollouts = path("rollouts.parquet");
+    let summary = collect::run_files(&config, &path("turns"), &rollouts).unwrap();
+    assert_eq!((summary.turns, summary.rollouts, summary.with_next_state), (2, 2, 1));
+    let scores = path("scores.parquet");
+    let config = ScoreConfig::default();
+    assert_eq!(score::run_files(&config, &rollouts, &scores).await.unwrap().positive, 1);
+    assert_eq!(read_file::<Score>(&scores).unwrap()[0].turn_id, turns[0].turn_id);
+    let error = score::run_files(&config, &path("none"), &scores).await.unwrap_err();
+    assert!(error.to_string().contains("none"), "{error}");
+}

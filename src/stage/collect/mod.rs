@@ -13,6 +13,7 @@ mod sessions;
 mod tests;
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -24,7 +25,7 @@ use crate::events::heartbeat::Pulse;
 use crate::events::{emit, now_us};
 use crate::fault::Explain;
 use crate::rollout::{Rollout, Turn, TurnId, TurnKind};
-use crate::store::{Polled, RolloutPart, Store, StoreError, Tail, Writer};
+use crate::store::{Polled, RolloutPart, Store, StoreError, Tail, Writer, read_file, write_file};
 
 use sessions::{Limits, Sessions};
 
@@ -135,6 +136,70 @@ pub async fn run(
     Ok(collector.summary)
 }
 
+/// The same on plain files: the turns of the Parquet file or directory `input` become the rollouts
+/// of the file `output`, which is replaced.
+///
+/// # Errors
+/// [`CollectError`]: a wrong value, an input that cannot be read, an output that cannot be
+/// written. Nothing is left out.
+pub fn run_files(
+    config: &CollectConfig,
+    input: &Path,
+    output: &Path,
+) -> Result<CollectSummary, CollectError> {
+    config.validate()?;
+    let mut turns = Vec::new();
+    for file in files(input)? {
+        turns.append(&mut read_file::<Turn>(&file)?);
+    }
+    turns.sort_by_key(|turn| (turn.received_at_us, turn.turn_id));
+    let mut sessions = Sessions::new(limits(config));
+    let mut rows: Vec<Rollout> = turns.iter().flat_map(|turn| sessions.take(turn)).collect();
+    rows.extend(match config.close_all {
+        true => sessions.close_all(now_us()),
+        false => sessions.close_idle(now_us() - GRACE_US),
+    });
+    write_file(output, &rows)?;
+    let mut summary = CollectSummary { turns: turns.len(), ..CollectSummary::default() };
+    summary.count(&rows);
+    summary.open = sessions.open_turns();
+    Ok(summary)
+}
+
+/// The file itself, or the Parquet files of a directory in order of their names.
+fn files(input: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    if !input.is_dir() {
+        return Ok(vec![input.to_owned()]);
+    }
+    let failed =
+        |source| StoreError::Io { doing: "list the directory", path: input.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(input).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "parquet") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn limits(config: &CollectConfig) -> Limits {
+    let idle_s = i64::try_from(config.idle_timeout_s).unwrap_or(i64::MAX);
+    Limits { idle_us: idle_s.saturating_mul(1_000_000), sessions: SESSIONS_MAX }
+}
+
+impl CollectSummary {
+    fn count(&mut self, rows: &[Rollout]) {
+        let count = |holds: fn(&Rollout) -> bool| rows.iter().filter(|row| holds(row)).count();
+        self.rollouts += rows.len();
+        self.main += count(|row| row.kind == TurnKind::Main);
+        self.side += count(|row| row.kind == TurnKind::Side);
+        self.retries += count(|row| row.retry_of.is_some());
+        self.with_next_state += count(|row| row.next_state.is_some());
+    }
+}
+
 struct Collector {
     sessions: Sessions,
     turns: Tail<Turn>,
@@ -147,10 +212,8 @@ struct Collector {
 
 impl Collector {
     fn open(config: &CollectConfig, store: &Store) -> Result<Self, StoreError> {
-        let idle_s = i64::try_from(config.idle_timeout_s).unwrap_or(i64::MAX);
-        let idle_us = idle_s.saturating_mul(1_000_000);
         Ok(Self {
-            sessions: Sessions::new(Limits { idle_us, sessions: SESSIONS_MAX }),
+            sessions: Sessions::new(limits(config)),
             turns: store.tail(),
             rollouts: store.tail(),
             writer: store.writer("collect")?,
@@ -203,13 +266,7 @@ impl Collector {
             self.writer.append(rows)?;
             self.written.extend(rows.iter().map(|row| row.turn_id));
         }
-        let count = |holds: fn(&Rollout) -> bool| rows.iter().filter(|row| holds(row)).count();
-        let summary = &mut self.summary;
-        summary.rollouts += rows.len();
-        summary.main += count(|row| row.kind == TurnKind::Main);
-        summary.side += count(|row| row.kind == TurnKind::Side);
-        summary.retries += count(|row| row.retry_of.is_some());
-        summary.with_next_state += count(|row| row.next_state.is_some());
+        self.summary.count(&rows);
         Ok(rows.len())
     }
 

@@ -5,6 +5,7 @@
 //! command it ends with an error and writes nothing for the turns that it could not ask about.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::events::{emit, now_us};
 use crate::fault::Explain;
 use crate::judge::{Docket, Exchange, Judge};
 use crate::rollout::{Rollout, Score, ScoreStatus, TurnId, TurnKind};
-use crate::store::{Polled, Store, StoreError, Tail, Writer};
+use crate::store::{Polled, Store, StoreError, Tail, Writer, read_file, write_file};
 
 /// Rows of one segment.
 const ROWS_MAX: usize = 500;
@@ -128,6 +129,83 @@ pub async fn run(
     }
 }
 
+/// The same on plain files: the rollouts of the Parquet file or directory `input` become the
+/// scores of the file `output`, which is replaced.
+///
+/// # Errors
+/// [`ScoreError`]: a wrong value, an input that cannot be read, an output that cannot be written,
+/// or a judge that cannot be asked; then nothing is written.
+pub async fn run_files(
+    config: &ScoreConfig,
+    input: &Path,
+    output: &Path,
+) -> Result<ScoreSummary, ScoreError> {
+    config.validate()?;
+    let judge = Judge::open(&config.judge, Patience::brief(config.judge.tries))
+        .map_err(|source| ScoreError::Judge { waiting: 0, source })?;
+    let judge = Arc::new(judge);
+    let mut docket = Docket::new(at_once(&judge, config));
+    for file in files(input)? {
+        let rollouts = read_file::<Rollout>(&file)?;
+        docket.extend(rollouts.into_iter().filter(is_wanted));
+    }
+    let mut rows = Vec::new();
+    while let Some(outcome) = docket.next(|case| judged(Arc::clone(&judge), case, false)).await {
+        let waiting = docket.len() + 1;
+        rows.push(outcome.map_err(|source| ScoreError::Judge { waiting, source })?);
+    }
+    rows.sort_by_key(|row| row.turn_id);
+    write_file(output, &rows)?;
+    let mut summary = ScoreSummary { judge: judge.name(), ..ScoreSummary::default() };
+    summary.count(&rows);
+    Ok(summary)
+}
+
+/// The file itself, or the Parquet files of a directory in order of their names.
+fn files(input: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    if !input.is_dir() {
+        return Ok(vec![input.to_owned()]);
+    }
+    let failed =
+        |source| StoreError::Io { doing: "list the directory", path: input.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(input).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "parquet") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn at_once(judge: &Judge, config: &ScoreConfig) -> usize {
+    match judge {
+        Judge::Rules => RULES_AT_ONCE,
+        Judge::Model(_) => config.judge.concurrency,
+    }
+}
+
+/// Whether a rollout is one that is scored.
+fn is_wanted(rollout: &Rollout) -> bool {
+    rollout.kind == TurnKind::Main && rollout.next_state.is_some()
+}
+
+impl ScoreSummary {
+    fn count(&mut self, rows: &[Score]) {
+        let judged = |score: i8| {
+            let of = |row: &&Score| row.status == ScoreStatus::Judged && row.score == score;
+            rows.iter().filter(of).count()
+        };
+        self.scores += rows.len();
+        self.positive += judged(1);
+        self.negative += judged(-1);
+        self.neutral += judged(0);
+        self.judge_failed +=
+            rows.iter().filter(|row| row.status == ScoreStatus::JudgeFailed).count();
+    }
+}
+
 /// A row, or why the judge could not be asked.
 type Outcome = Result<Score, CompleteError>;
 
@@ -151,10 +229,7 @@ impl Scorer {
         let patience = if config.follow { Patience::long(tries) } else { Patience::brief(tries) };
         let judge = Judge::open(&config.judge, patience)
             .map_err(|source| ScoreError::Judge { waiting: 0, source })?;
-        let at_once = match judge {
-            Judge::Rules => RULES_AT_ONCE,
-            Judge::Model(_) => config.judge.concurrency,
-        };
+        let at_once = at_once(&judge, config);
         let summary = ScoreSummary { judge: judge.name(), ..ScoreSummary::default() };
         let mut scorer = Self {
             judge: Arc::new(judge),
@@ -211,11 +286,11 @@ impl Scorer {
         let polled = self.rollouts.poll();
         let rollouts = self.readable(polled);
         let known = &mut self.known;
-        self.docket.extend(rollouts.into_iter().filter(|rollout| {
-            rollout.kind == TurnKind::Main
-                && rollout.next_state.is_some()
-                && known.insert(rollout.turn_id)
-        }));
+        self.docket.extend(
+            rollouts
+                .into_iter()
+                .filter(|rollout| is_wanted(rollout) && known.insert(rollout.turn_id)),
+        );
     }
 
     fn flush_if_due(&mut self) {
@@ -235,17 +310,8 @@ impl Scorer {
         }
         self.writer.append(&self.finished)?;
         let rows = std::mem::take(&mut self.finished);
-        let judged = |score: i8| {
-            let of = |row: &&Score| row.status == ScoreStatus::Judged && row.score == score;
-            rows.iter().filter(of).count()
-        };
-        let summary = &mut self.summary;
-        summary.scores += rows.len();
-        summary.positive += judged(1);
-        summary.negative += judged(-1);
-        summary.neutral += judged(0);
+        self.summary.count(&rows);
         for row in rows.iter().filter(|row| row.status == ScoreStatus::JudgeFailed) {
-            summary.judge_failed += 1;
             let (turn, reason) = (row.turn_id.to_string(), row.reasoning.clone());
             emit(ScoreJudgeFailed { turn, reason });
         }
