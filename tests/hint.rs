@@ -31,7 +31,7 @@ fn recorded(home: &Home) -> Turn {
 fn furnished(next: &str) -> (House, Turn) {
     let house = house();
     let turn = recorded(&house.home);
-    house.write(&[turn.clone()]);
+    house.write(std::slice::from_ref(&turn));
     house.write(&[rollout(0, &messages(), "Paris, of course.", Some(next))]);
     (house, turn)
 }
@@ -75,13 +75,12 @@ async fn both_rows_cover_the_replys_exact_tokens_at_the_turns_temperature() {
     assert_eq!(row.student_logprobs, [-(plain as f32), -(plain as f32 + 1.0)]);
     assert_eq!(row.teacher_logprobs.len(), 2);
     assert!(row.teacher_logprobs[0] < row.student_logprobs[0], "the hint makes the prompt longer");
-    let asked = teacher.asked.lock().unwrap();
+    let asked = teacher.asked.lock().unwrap().clone();
     assert!(asked.iter().all(|body| body["sampling_params"]["temperature"] == 0.5));
     assert!(asked.iter().all(|body| {
         let ids = body["input_ids"].as_array().unwrap();
         ids[ids.len() - 2..] == [json!(3), json!(4)]
     }));
-    drop(asked);
     assert_eq!(hint(&house, &config(&teacher.url)).await.unwrap().hints, 0);
 }
 
