@@ -1,6 +1,8 @@
 //! The store on a real directory: round trips, writers side by side, faults, files of old.
 
+mod files;
 mod sample;
+mod v1;
 
 use std::collections::BTreeSet;
 use std::fs;

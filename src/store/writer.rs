@@ -125,3 +125,65 @@ pub fn write_file<R: Record>(path: &Path, rows: &[R]) -> Result<(), StoreError> 
     write().map_err(io("write", path))?;
     segment::sync_dir(parent)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Home;
+    use crate::rollout::{Score, ScoreStatus, TurnId};
+    use crate::store::{Store, read_file};
+
+    fn score(number: u128) -> Score {
+        Score {
+            turn_id: TurnId(number),
+            judge: "rules@1".to_owned(),
+            status: ScoreStatus::Judged,
+            votes: Vec::new(),
+            score: 1,
+            reasoning: String::new(),
+            judged_at_us: 0,
+        }
+    }
+
+    /// A writer whose put of `score(1)` came into place, but reported a failure.
+    fn unsettled() -> (tempfile::TempDir, Writer<Score>) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&Home::new(dir.path())).unwrap();
+        let mut writer = store.writer::<Score>("score").unwrap();
+        let bytes = to_bytes(&[score(1)]).unwrap();
+        fs::write(segment::path(&writer.epoch, 0), &bytes).unwrap();
+        writer.unsettled = Some(segment::hash(&bytes));
+        (dir, writer)
+    }
+
+    #[test]
+    fn a_put_that_failed_late_is_settled_by_its_content() {
+        let (_dir, mut writer) = unsettled();
+        let path = writer.append(&[score(1)]).unwrap();
+        assert_eq!(path, segment::path(&writer.epoch, 0), "the same rows do not come twice");
+        let path = writer.append(&[score(2)]).unwrap();
+        assert_eq!(path, segment::path(&writer.epoch, 1));
+    }
+
+    #[test]
+    fn other_rows_go_behind_a_put_that_failed_late() {
+        let (_dir, mut writer) = unsettled();
+        let path = writer.append(&[score(2)]).unwrap();
+        assert_eq!(path, segment::path(&writer.epoch, 1));
+        assert_eq!(read_file::<Score>(&path).unwrap(), [score(2)]);
+        assert_eq!(read_file::<Score>(&segment::path(&writer.epoch, 0)).unwrap(), [score(1)]);
+    }
+
+    #[test]
+    fn a_put_that_failed_early_is_made_up_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&Home::new(dir.path())).unwrap();
+        let mut writer = store.writer::<Score>("score").unwrap();
+        fs::remove_dir(&writer.temp_dir).unwrap();
+        let error = writer.append(&[score(1)]).unwrap_err();
+        assert!(matches!(error, StoreError::Io { .. }), "{error}");
+        fs::create_dir(&writer.temp_dir).unwrap();
+        let path = writer.append(&[score(2)]).unwrap();
+        assert_eq!(path, segment::path(&writer.epoch, 0), "no number is left out");
+    }
+}
