@@ -24,7 +24,7 @@ pub fn turns() -> Vec<Turn> {
         reply: r#"{"role":"assistant","content":"hello"}"#.to_owned(),
         prompt_ids: vec![151_644, 872, 198],
         response_ids: vec![14_990, 151_645],
-        response_logprobs: vec![-0.693_147_2, -1.5e-5],
+        response_logprobs: vec![-0.718_281_8, -1.5e-5],
         version_spans: vec![
             VersionSpan { start: 0, version: Version(0) },
             VersionSpan { start: 1, version: Version(3) },
