@@ -59,6 +59,7 @@ fn tools_calls_and_results_are_rendered() {
     assert!(text.contains(r#"{"enum": ["<a>", "b"]}"#), "not escaped, Python's spaces: {text}");
     assert!(text.contains(r#"{"name": "look", "arguments": {"at": "b", "n": 2}}"#), "{text}");
     assert!(text.contains("a door"));
+    assert!(text.contains(r#"{"type": "function", "function": {"name""#), "keys in order: {text}");
     assert!(!text.contains("None") && !text.contains("none"), "null content is empty: {text}");
 }
 

@@ -151,6 +151,7 @@ async fn what_is_not_to_be_trained_on_is_not_recorded() {
     let request = server.client.post(&url).header("x-no-train", "1").json(&ask("hi"));
     assert_eq!(request.send().await.unwrap().status(), 200);
     assert!(server.turns().is_empty());
+    assert!(server.json("/status").await["events"]["turn_not_kept"].as_u64() > Some(0));
     let request = server.client.post(&url).header("x-no-train", "0").json(&ask("hi"));
     assert_eq!(request.send().await.unwrap().status(), 200);
     assert_eq!(server.turns().len(), 1);

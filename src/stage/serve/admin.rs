@@ -83,6 +83,8 @@ pub(super) async fn status(State(server): State<Arc<Server>>) -> Result<Json<Val
     });
     figures.insert("engine".to_owned(), engine);
     figures.insert("recorded_here".to_owned(), server.recorder.recorded().into());
+    // What was refused, not kept, cancelled … by this process.
+    figures.insert("events".to_owned(), json!(crate::events::counts()));
     Ok(Json(Value::Object(figures)))
 }
 
