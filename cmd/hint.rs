@@ -1,0 +1,47 @@
+//! `openclaw-rl hint`
+
+use clap::Args;
+use openclaw_rl::config::HintConfig;
+use openclaw_rl::stage;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::Global;
+use crate::edge::{self, Fault};
+use crate::judge::JudgeArgs;
+use crate::resolve::{home, resolve};
+
+/// Flags of `hint`.
+#[derive(Debug, Args, Serialize)]
+pub struct HintArgs {
+    /// Stay and follow the store
+    #[arg(long)]
+    pub follow: bool,
+    /// Milliseconds between two looks at the store
+    #[arg(long, value_name = "MS")]
+    pub poll_ms: Option<u64>,
+    /// Address of the server that re-reads replies [default: http://127.0.0.1:30000]
+    #[arg(long, value_name = "URL")]
+    pub teacher: Option<String>,
+    /// File that holds the teacher's API key
+    #[arg(long, value_name = "FILE")]
+    pub teacher_key_file: Option<std::path::PathBuf>,
+    /// Characters that a hint must exceed to be accepted
+    #[arg(long, value_name = "N")]
+    pub hint_chars_min: Option<usize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub judge: JudgeArgs,
+}
+
+/// Looks for hints in what is placed, and prints how many it found.
+pub fn cmd_hint(global: &Global, args: &HintArgs) -> Result<Option<Value>, Fault> {
+    let resolved = resolve(global, "hint", args, HintConfig::validate)?;
+    if resolved.is_dry_run(global) {
+        return Ok(None);
+    }
+    let home = home(global)?;
+    let config = resolved.config;
+    let summary = edge::block_on(global, async |stop| stage::hint::run(&config, &home, stop).await)?;
+    edge::summary(&summary)
+}

@@ -1,0 +1,38 @@
+//! The judge's flags, shared by `score`, `hint` and `run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+/// Who judges, and how.
+#[derive(Debug, Args, Serialize)]
+pub struct JudgeArgs {
+    /// `rules`, or the address of an OpenAI-compatible server (http://host:port/v1)
+    #[arg(long, value_name = "rules|URL")]
+    pub judge: Option<String>,
+    /// The model name to ask for
+    #[arg(long, value_name = "NAME")]
+    pub judge_model: Option<String>,
+    /// File that holds the judge's API key
+    #[arg(long, value_name = "FILE")]
+    pub judge_key_file: Option<PathBuf>,
+    /// Votes per turn
+    #[arg(long, value_name = "M")]
+    pub votes: Option<usize>,
+    /// Sampling temperature of the votes
+    #[arg(long, value_name = "T")]
+    pub judge_temperature: Option<f32>,
+    /// Most tokens of one vote
+    #[arg(long, value_name = "TOKENS")]
+    pub judge_tokens: Option<usize>,
+    /// Turns judged at the same time
+    #[arg(long, value_name = "N")]
+    pub concurrency: Option<usize>,
+    /// Tries per vote before it counts as lost
+    #[arg(long, value_name = "N")]
+    pub tries: Option<usize>,
+    /// Seconds that one try may take
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout_s: Option<u64>,
+}

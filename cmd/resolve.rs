@@ -1,0 +1,234 @@
+//! Defaults, then the TOML file, then flags: one validated configuration per stage, and where
+//! each value came from.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use openclaw_rl::config::{ConfigError, Home};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::Global;
+use crate::edge::{self, Fault};
+
+/// Sections that a configuration file may have.
+const SECTIONS: [&str; 7] = ["serve", "collect", "score", "hint", "train", "deploy", "run"];
+
+/// A stage's configuration with the origin of each value.
+pub struct Resolved<C> {
+    /// What the stage is told, validated.
+    pub config: C,
+    /// `key = value  # origin` lines of the section.
+    listing: String,
+    section: &'static str,
+}
+
+/// Layers defaults, the file's section and the flags that were given.
+///
+/// # Errors
+/// An unreadable file, an unknown section or key, a value of the wrong type or out of range.
+pub fn resolve<C, A>(
+    global: &Global,
+    section: &'static str,
+    flags: &A,
+    validate: impl Fn(&C) -> Result<(), ConfigError>,
+) -> Result<Resolved<C>, Fault>
+where
+    C: DeserializeOwned + Serialize + Default,
+    A: Serialize,
+{
+    let file = match &global.config {
+        Some(path) => file_section(path, section)?,
+        None => Map::new(),
+    };
+    let flags = given(flags);
+    let mut merged = object(&C::default());
+    for (key, value) in file.iter().chain(&flags) {
+        merged.insert(key.clone(), value.clone());
+    }
+    let listing = listing(&merged, &file, &flags);
+    let origin = global.config.as_deref().map_or_else(String::new, |path| path.display().to_string());
+    let config: C = serde_json::from_value(Value::Object(merged)).map_err(|error| {
+        Fault::usage(
+            format!("[{section}] of the configuration {origin}: {error}"),
+            "compare with `--dry-run` without the file, or with docs/cli.md",
+        )
+    })?;
+    validate(&config)?;
+    Ok(Resolved { config, listing, section })
+}
+
+impl<C> Resolved<C> {
+    /// With `--dry-run`: prints the values with their origins, and says that nothing else is to
+    /// be done.
+    pub fn is_dry_run(&self, global: &Global) -> bool {
+        if global.dry_run {
+            edge::print_text(&format!("[{}]\n{}", self.section, self.listing));
+        }
+        global.dry_run
+    }
+}
+
+/// The home: the flag or environment variable, else the file's `home`, else `~/.openclaw-rl`.
+pub fn home(global: &Global) -> Result<Home, Fault> {
+    if let Some(home) = &global.home {
+        return Ok(Home::new(absolute(home)?));
+    }
+    if let Some(path) = &global.config
+        && let Some(home) = file_table(path)?.get("home")
+    {
+        let home = home.as_str().ok_or_else(|| {
+            Fault::usage(format!("`home` in {}: not a text", path.display()), "home = \"/path\"")
+        })?;
+        return Ok(Home::new(absolute(Path::new(home))?));
+    }
+    let user = std::env::home_dir().ok_or_else(|| {
+        Fault::usage("the user's home directory is not known", "name one with `--home DIR`")
+    })?;
+    Ok(Home::new(user.join(".openclaw-rl")))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Fault> {
+    std::path::absolute(path).map_err(|error| {
+        Fault::usage(format!("home `{}`: {error}", path.display()), "name a directory")
+    })
+}
+
+fn file_table(path: &Path) -> Result<toml::Table, Fault> {
+    let hint = "the configuration is a TOML file with a section per stage (docs/cli.md)";
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Fault::usage(format!("configuration {}: {error}", path.display()), hint))?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error| Fault::usage(format!("configuration {}: {error}", path.display()), hint))?;
+    match table.keys().find(|key| *key != "home" && !SECTIONS.contains(&key.as_str())) {
+        None => Ok(table),
+        Some(unknown) => Err(Fault::usage(
+            format!("configuration {}: unknown key `{unknown}`", path.display()),
+            "the top level holds `home` and the sections serve, collect, score, hint, train, \
+             deploy, run",
+        )),
+    }
+}
+
+fn file_section(path: &Path, section: &str) -> Result<Map<String, Value>, Fault> {
+    match file_table(path)?.get(section) {
+        None => Ok(Map::new()),
+        Some(toml::Value::Table(table)) => Ok(object(table)),
+        Some(_) => Err(Fault::usage(
+            format!("configuration {}: `{section}` is not a section", path.display()),
+            "write it as [section] with keys below it",
+        )),
+    }
+}
+
+/// The value as a JSON object, by way of its text, so that an f32 of 0.6 stays 0.6.
+fn object(value: &impl Serialize) -> Map<String, Value> {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// The flags that were given: what is absent, `false` or empty was not.
+fn given(flags: &impl Serialize) -> Map<String, Value> {
+    let mut map = object(flags);
+    map.retain(|_, value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Array(items) => !items.is_empty(),
+        _ => true,
+    });
+    map
+}
+
+fn listing(
+    merged: &Map<String, Value>,
+    file: &Map<String, Value>,
+    flags: &Map<String, Value>,
+) -> String {
+    let mut text = String::new();
+    for (key, value) in merged {
+        let origin = match (flags.contains_key(key), file.contains_key(key)) {
+            (true, _) => "flag",
+            (false, true) => "file",
+            (false, false) => "default",
+        };
+        // Writing to a String cannot fail.
+        let _ = match value {
+            Value::Null => writeln!(text, "# {key} is not set  # {origin}"),
+            value => writeln!(text, "{key} = {value}  # {origin}"),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use openclaw_rl::config::{ScoreConfig, ServeConfig};
+
+    use super::*;
+
+    fn global(file: &str) -> (tempfile::TempDir, Global) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, file).unwrap();
+        let global = Global {
+            home: None,
+            config: Some(path),
+            dry_run: false,
+            log: "info".into(),
+            exit_with_parent: false,
+        };
+        (dir, global)
+    }
+
+    #[derive(Serialize)]
+    struct Flags {
+        port: Option<u16>,
+    }
+
+    #[test]
+    fn flags_override_the_file_which_overrides_defaults() {
+        let (_dir, global) = global("[serve]\nport = 1\ntop_k = 7\n");
+        let serve =
+            resolve(&global, "serve", &Flags { port: Some(2) }, ServeConfig::validate).unwrap();
+        assert_eq!((serve.config.port, serve.config.top_k), (2, 7));
+        assert_eq!(serve.config.running_max, ServeConfig::default().running_max);
+        assert!(serve.listing.contains("port = 2  # flag"), "{}", serve.listing);
+        assert!(serve.listing.contains("top_k = 7  # file"), "{}", serve.listing);
+        assert!(serve.listing.contains("running_max = 16  # default"), "{}", serve.listing);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_also_in_flattened_sections() {
+        for (section, text) in [("serve", "[serve]\nprot = 1\n"), ("score", "[score]\nvoets = 1\n")] {
+            let (_dir, global) = global(text);
+            let none = Flags { port: None };
+            let fault = match section {
+                "serve" => resolve(&global, "serve", &none, ServeConfig::validate).err(),
+                _ => resolve(&global, "score", &none, ScoreConfig::validate).err(),
+            };
+            let fault = format!("{:?}", fault.expect("refused"));
+            assert!(fault.contains("unknown field"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn values_keep_their_types_in_flattened_sections() {
+        let (_dir, global) = global("[score]\nvotes = 5\njudge = \"http://127.0.0.1:1/v1/\"\n");
+        let score =
+            resolve(&global, "score", &Flags { port: None }, ScoreConfig::validate).unwrap();
+        assert_eq!(score.config.judge.votes, 5);
+        assert_eq!(score.config.judge.judge.to_string(), "http://127.0.0.1:1/v1");
+    }
+
+    #[test]
+    fn an_unknown_section_and_a_wrong_value_are_named() {
+        let (_dir, unknown) = global("[sevre]\nport = 1\n");
+        let none = Flags { port: None };
+        let fault = resolve(&unknown, "serve", &none, ServeConfig::validate).err().unwrap();
+        assert!(format!("{fault:?}").contains("sevre"));
+        let (_dir, wrong) = global("[serve]\ntop_p = 1.5\n");
+        let fault = resolve(&wrong, "serve", &none, ServeConfig::validate).err().unwrap();
+        assert!(format!("{fault:?}").contains("top_p"));
+    }
+}

@@ -1,0 +1,38 @@
+//! `openclaw-rl score`
+
+use clap::Args;
+use openclaw_rl::config::ScoreConfig;
+use openclaw_rl::stage;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::Global;
+use crate::edge::{self, Fault};
+use crate::judge::JudgeArgs;
+use crate::resolve::{home, resolve};
+
+/// Flags of `score`.
+#[derive(Debug, Args, Serialize)]
+pub struct ScoreArgs {
+    /// Stay and follow the store
+    #[arg(long)]
+    pub follow: bool,
+    /// Milliseconds between two looks at the store
+    #[arg(long, value_name = "MS")]
+    pub poll_ms: Option<u64>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub judge: JudgeArgs,
+}
+
+/// Judges what is placed, and prints how much.
+pub fn cmd_score(global: &Global, args: &ScoreArgs) -> Result<Option<Value>, Fault> {
+    let resolved = resolve(global, "score", args, ScoreConfig::validate)?;
+    if resolved.is_dry_run(global) {
+        return Ok(None);
+    }
+    let home = home(global)?;
+    let config = resolved.config;
+    let summary = edge::block_on(global, async |stop| stage::score::run(&config, &home, stop).await)?;
+    edge::summary(&summary)
+}

@@ -1,0 +1,87 @@
+//! `openclaw-rl train`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use openclaw_rl::config::TrainConfig;
+use openclaw_rl::stage;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::Global;
+use crate::edge::{self, Fault};
+use crate::resolve::{home, resolve};
+
+/// Flags of `train`.
+#[derive(Debug, Args, Serialize)]
+pub struct TrainArgs {
+    /// Stay and follow the store
+    #[arg(long)]
+    pub follow: bool,
+    /// Milliseconds between two looks at the store
+    #[arg(long, value_name = "MS")]
+    pub poll_ms: Option<u64>,
+    /// Hugging Face directory of the base model [default: the embedded model]
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// The objective: binary, opd or combine
+    #[arg(long, value_name = "METHOD")]
+    pub method: Option<String>,
+    /// Samples per optimizer step
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Seconds after which a batch closes with fewer samples [default: never]
+    #[arg(long, value_name = "SECONDS")]
+    pub max_wait_s: Option<u64>,
+    /// Optimizer steps over the same batch
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// AdamW step size
+    #[arg(long, value_name = "RATE")]
+    pub learning_rate: Option<f64>,
+    /// AdamW decay of the first moment
+    #[arg(long, value_name = "BETA")]
+    pub beta1: Option<f64>,
+    /// AdamW decay of the second moment
+    #[arg(long, value_name = "BETA")]
+    pub beta2: Option<f64>,
+    /// AdamW denominator guard
+    #[arg(long, value_name = "EPSILON")]
+    pub epsilon: Option<f64>,
+    /// AdamW decoupled decay of matrices
+    #[arg(long, value_name = "DECAY")]
+    pub weight_decay: Option<f64>,
+    /// Bound on the L2 norm of the whole gradient
+    #[arg(long, value_name = "NORM")]
+    pub grad_norm_max: Option<f64>,
+    /// Lower PPO clip
+    #[arg(long, value_name = "EPSILON")]
+    pub clip_low: Option<f32>,
+    /// Upper PPO clip
+    #[arg(long, value_name = "EPSILON")]
+    pub clip_high: Option<f32>,
+    /// Weight of the score in combine
+    #[arg(long, value_name = "WEIGHT")]
+    pub weight_rl: Option<f32>,
+    /// Weight of the hint gap in combine
+    #[arg(long, value_name = "WEIGHT")]
+    pub weight_opd: Option<f32>,
+    /// Longest prompt and reply that is trained on
+    #[arg(long, value_name = "TOKENS")]
+    pub train_tokens_max: Option<usize>,
+    /// Stop after this many optimizer steps
+    #[arg(long, value_name = "N")]
+    pub steps_max: Option<u64>,
+}
+
+/// Trains on what is judged, and prints which versions were made.
+pub fn cmd_train(global: &Global, args: &TrainArgs) -> Result<Option<Value>, Fault> {
+    let resolved = resolve(global, "train", args, TrainConfig::validate)?;
+    if resolved.is_dry_run(global) {
+        return Ok(None);
+    }
+    let home = home(global)?;
+    let config = resolved.config;
+    let summary = edge::block_on(global, async |stop| stage::train::run(&config, &home, stop).await)?;
+    edge::summary(&summary)
+}
