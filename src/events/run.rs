@@ -52,18 +52,3 @@ impl Event for ChildKilled {
         format!("{} did not leave in time and was killed", self.stage)
     }
 }
-
-/// How the loop stands could not be read.
-pub struct FiguresUnread {
-    /// Why.
-    pub error: String,
-}
-
-impl Event for FiguresUnread {
-    const NAME: &'static str = "figures_unread";
-    const LEVEL: Level = Level::Warn;
-
-    fn line(&self) -> String {
-        format!("progress not read: {}", self.error)
-    }
-}

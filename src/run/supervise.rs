@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use super::child::Stage;
 use super::{Figures, Plan, Screen};
 use crate::config::RunConfig;
-use crate::events::{self, run::FiguresUnread};
 use crate::fault::Explain;
 
 /// How often children are tended and figures are read.
@@ -124,7 +123,7 @@ impl Explain for RunError {
 pub async fn run(
     config: &RunConfig,
     plan: &Plan,
-    mut read: impl FnMut() -> Result<Figures, String>,
+    mut read: impl FnMut() -> Figures,
     screen: &mut Screen,
     shutdown: CancellationToken,
 ) -> Result<RunSummary, RunError> {
@@ -135,9 +134,8 @@ pub async fn run(
         () = shutdown.cancelled() => Ok("signal"),
     };
     leave(&mut stages, Duration::from_secs(config.drain_s)).await;
-    let figures = read().map_or(serde_json::Value::Null, |figures| figures.all);
     screen.end();
-    Ok(RunSummary { figures, ended_by: outcome? })
+    Ok(RunSummary { figures: read().all, ended_by: outcome? })
 }
 
 /// Starts everything and tends it until enough steps are live.
@@ -145,7 +143,7 @@ async fn live(
     config: &RunConfig,
     plan: &Plan,
     stages: &mut Vec<Stage>,
-    read: &mut impl FnMut() -> Result<Figures, String>,
+    read: &mut impl FnMut() -> Figures,
     screen: &mut Screen,
 ) -> Result<&'static str, RunError> {
     for (index, child) in plan.children.iter().enumerate() {
@@ -160,16 +158,11 @@ async fn live(
         for stage in stages.iter_mut() {
             stage.tend(plan, config)?;
         }
-        match read() {
-            Ok(figures) => {
-                let deaths = stages.iter().map(|stage| (stage.name(), stage.deaths()));
-                screen.show(&figures, deaths);
-                let begun = *first.get_or_insert(figures.deployed);
-                if config.exit_after_steps.is_some_and(|n| figures.deployed >= begun + n) {
-                    return Ok("steps");
-                }
-            }
-            Err(error) => events::emit(FiguresUnread { error }),
+        let figures = read();
+        screen.show(&figures, stages.iter().map(|stage| (stage.name(), stage.deaths())));
+        let begun = *first.get_or_insert(figures.deployed);
+        if config.exit_after_steps.is_some_and(|steps| figures.deployed >= begun + steps) {
+            return Ok("steps");
         }
         tokio::time::sleep(TEND).await;
     }
