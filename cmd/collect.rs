@@ -35,6 +35,7 @@ pub fn cmd_collect(global: &Global, args: &CollectArgs) -> Result<Option<Value>,
     }
     let home = home(global)?;
     let config = resolved.config;
-    let summary = edge::block_on(global, async |stop| stage::collect::run(&config, &home, stop).await)?;
+    let summary =
+        edge::block_on(global, async |stop| stage::collect::run(&config, &home, stop).await)?;
     edge::summary(&summary)
 }

@@ -46,6 +46,7 @@ pub fn cmd_deploy(global: &Global, args: &DeployArgs) -> Result<Option<Value>, F
     }
     let home = home(global)?;
     let config = resolved.config;
-    let summary = edge::block_on(global, async |stop| stage::deploy::run(&config, &home, stop).await)?;
+    let summary =
+        edge::block_on(global, async |stop| stage::deploy::run(&config, &home, stop).await)?;
     edge::summary(&summary)
 }

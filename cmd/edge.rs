@@ -82,7 +82,9 @@ pub fn print_text(text: &str) {
 /// Logs to stderr at the level or by the filter given.
 pub fn start_logging(filter: &str) -> Result<(), Fault> {
     let directives = match filter {
-        "error" | "warn" | "info" | "debug" | "trace" | "off" => format!("warn,openclaw_rl={filter}"),
+        "error" | "warn" | "info" | "debug" | "trace" | "off" => {
+            format!("warn,openclaw_rl={filter}")
+        }
         other => other.to_owned(),
     };
     let filter = tracing_subscriber::EnvFilter::try_new(&directives).map_err(|error| {

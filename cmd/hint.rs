@@ -42,6 +42,7 @@ pub fn cmd_hint(global: &Global, args: &HintArgs) -> Result<Option<Value>, Fault
     }
     let home = home(global)?;
     let config = resolved.config;
-    let summary = edge::block_on(global, async |stop| stage::hint::run(&config, &home, stop).await)?;
+    let summary =
+        edge::block_on(global, async |stop| stage::hint::run(&config, &home, stop).await)?;
     edge::summary(&summary)
 }

@@ -48,7 +48,13 @@ struct Global {
     dry_run: bool,
 
     /// What is logged to stderr: error, warn, info, debug, or a filter such as `openclaw_rl=debug`
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "OPENCLAW_RL_LOG")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "OPENCLAW_RL_LOG"
+    )]
     log: String,
 
     /// Leave when standard input closes (how `run` keeps its children from outliving it)

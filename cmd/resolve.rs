@@ -48,7 +48,8 @@ where
         merged.insert(key.clone(), value.clone());
     }
     let listing = listing(&merged, &file, &flags);
-    let origin = global.config.as_deref().map_or_else(String::new, |path| path.display().to_string());
+    let origin =
+        global.config.as_deref().map_or_else(String::new, |path| path.display().to_string());
     let config: C = serde_json::from_value(Value::Object(merged)).map_err(|error| {
         Fault::usage(
             format!("[{section}] of the configuration {origin}: {error}"),
@@ -97,11 +98,12 @@ fn absolute(path: &Path) -> Result<PathBuf, Fault> {
 
 fn file_table(path: &Path) -> Result<toml::Table, Fault> {
     let hint = "the configuration is a TOML file with a section per stage (docs/cli.md)";
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Fault::usage(format!("configuration {}: {error}", path.display()), hint))?;
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error| Fault::usage(format!("configuration {}: {error}", path.display()), hint))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Fault::usage(format!("configuration {}: {error}", path.display()), hint)
+    })?;
+    let table: toml::Table = text.parse().map_err(|error| {
+        Fault::usage(format!("configuration {}: {error}", path.display()), hint)
+    })?;
     match table.keys().find(|key| *key != "home" && !SECTIONS.contains(&key.as_str())) {
         None => Ok(table),
         Some(unknown) => Err(Fault::usage(
@@ -200,7 +202,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_also_in_flattened_sections() {
-        for (section, text) in [("serve", "[serve]\nprot = 1\n"), ("score", "[score]\nvoets = 1\n")] {
+        for (section, text) in [("serve", "[serve]\nprot = 1\n"), ("score", "[score]\nvoets = 1\n")]
+        {
             let (_dir, global) = global(text);
             let none = Flags { port: None };
             let fault = match section {

@@ -9,7 +9,7 @@ use clap::Args;
 use openclaw_rl::config::{
     CollectConfig, DeployConfig, HintConfig, Home, RunConfig, ScoreConfig, ServeConfig, TrainConfig,
 };
-use openclaw_rl::run::{self, ChildPlan, Figures, Plan, Screen};
+use openclaw_rl::run::{self, ChildPlan, Plan, Screen};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -104,8 +104,7 @@ pub fn cmd_run(global: &Global, args: &RunArgs) -> Result<Option<Value>, Fault> 
     let plan = plan(global, args, &home, address)?;
     let batch_size = stages.train.batch_size as u64;
     let read = crate::store::figures_source(&home, batch_size)?;
-    let mut screen =
-        Screen::new(std::io::stderr().is_terminal(), Box::new(std::io::stderr()));
+    let mut screen = Screen::new(std::io::stderr().is_terminal(), Box::new(std::io::stderr()));
     let model = &stages.serve.model_name;
     let context = stages.serve.context_tokens.unwrap_or(32_768);
     screen.say(&format!(

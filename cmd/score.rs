@@ -33,6 +33,7 @@ pub fn cmd_score(global: &Global, args: &ScoreArgs) -> Result<Option<Value>, Fau
     }
     let home = home(global)?;
     let config = resolved.config;
-    let summary = edge::block_on(global, async |stop| stage::score::run(&config, &home, stop).await)?;
+    let summary =
+        edge::block_on(global, async |stop| stage::score::run(&config, &home, stop).await)?;
     edge::summary(&summary)
 }

@@ -68,10 +68,10 @@ pub fn cmd_serve(global: &Global, args: &ServeArgs) -> Result<Option<Value>, Fau
     }
     let home = home(global)?;
     let config = resolved.config;
-    let status = crate::store::status_source(&home)?;
+    let parts = stage::serve::Parts::decoder(crate::store::status_source(&home)?);
     let summary = edge::block_on(global, async |stop| {
         let (ready, _) = tokio::sync::oneshot::channel();
-        stage::serve::run(&config, &home, status, stop, ready).await
+        stage::serve::run(&config, &home, parts, stop, ready).await
     })?;
     edge::summary(&summary)
 }

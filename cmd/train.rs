@@ -82,6 +82,7 @@ pub fn cmd_train(global: &Global, args: &TrainArgs) -> Result<Option<Value>, Fau
     }
     let home = home(global)?;
     let config = resolved.config;
-    let summary = edge::block_on(global, async |stop| stage::train::run(&config, &home, stop).await)?;
+    let summary =
+        edge::block_on(global, async |stop| stage::train::run(&config, &home, stop).await)?;
     edge::summary(&summary)
 }

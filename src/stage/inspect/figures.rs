@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::InspectError;
 use crate::config::Home;
-use crate::rollout::{Deployment, Hint, Ledger, Score, ScoreStatus, Step, Tally, Version};
+use crate::rollout::{
+    Deployment, DeploymentEvent, Hint, Ledger, Score, ScoreStatus, Step, Tally, Version,
+};
 use crate::store::{RolloutPart, Store, Tail, TurnPart};
 use crate::weights::{Registry, WeightsError};
 
@@ -30,6 +32,8 @@ pub struct Status {
     pub hints: u64,
     /// Optimizer steps that made a version, dead ones included.
     pub steps: u64,
+    /// Trained versions that went live, each counted once.
+    pub deployed: u64,
     /// Turns that a batch of the surviving lineage consumed.
     pub trained: u64,
     /// Turns that may still be trained on.
@@ -60,6 +64,7 @@ pub struct StatusTail {
     /// The versions whose step the ledger knows.
     made: BTreeSet<Version>,
     dead: BTreeSet<Version>,
+    went_live: BTreeSet<Version>,
     recent: VecDeque<i8>,
     tally: Tally,
 }
@@ -86,6 +91,7 @@ impl StatusTail {
             deployments: store.tail(),
             made: BTreeSet::new(),
             dead: BTreeSet::new(),
+            went_live: BTreeSet::new(),
             recent: VecDeque::new(),
             tally: Tally::default(),
         }
@@ -113,6 +119,7 @@ impl StatusTail {
             scores: self.tally.scored,
             hints: self.tally.hinted,
             steps: self.made.len() as u64,
+            deployed: self.went_live.len() as u64,
             trained: self.tally.trained,
             waiting: self.tally.waiting,
             ready: self.tally.by_state.get("ready").copied().unwrap_or_default(),
@@ -128,6 +135,9 @@ impl StatusTail {
         let mut new_rows = 0;
         for row in self.deployments.poll().rows {
             self.ledger.deployment(&row);
+            if row.event == DeploymentEvent::Live && row.version != Version::BASE {
+                self.went_live.insert(row.version);
+            }
             new_rows += 1;
         }
         for row in self.steps.poll().rows {
