@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 /// Each stage also runs alone: it handles what is there, prints one JSON line and exits, or stays
 /// with `--follow`. Exit codes: 0 done, 1 the work failed, 2 the command or its input was wrong.
 #[derive(Debug, Parser)]
-#[command(name = "openclaw-rl", version, propagate_version = true)]
+#[command(name = "openclaw-rl", version)]
 struct Cli {
     #[command(flatten)]
     global: Global,
