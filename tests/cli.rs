@@ -82,11 +82,12 @@ fn dry_run_prints_values_with_their_origins_and_does_nothing() {
     let file = dir.path().join("config.toml");
     std::fs::write(&file, "[train]\nepochs = 4\n").unwrap();
     let home = dir.path().join("home");
-    let args =
-        ["train", "--dry-run", "--batch-size", "8", "--config", file.to_str().unwrap()];
+    let args = ["train", "--dry-run", "--batch-size", "8", "--config", file.to_str().unwrap()];
     let output = command(&home, &args).output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
-    for line in ["[train]", "batch_size = 8  # flag", "epochs = 4  # file", "beta1 = 0.9  # default"] {
+    for line in
+        ["[train]", "batch_size = 8  # flag", "epochs = 4  # file", "beta1 = 0.9  # default"]
+    {
         assert!(stdout.lines().any(|got| got == line), "`{line}` is missing:\n{stdout}");
     }
     assert!(!home.exists(), "a dry run leaves nothing behind");
@@ -96,8 +97,17 @@ fn dry_run_prints_values_with_their_origins_and_does_nothing() {
 #[test]
 fn docs_cli_is_what_the_program_says() {
     let pages = [
-        vec![], vec!["run"], vec!["serve"], vec!["collect"], vec!["score"], vec!["hint"],
-        vec!["train"], vec!["deploy"], vec!["store"], vec!["store", "ls"], vec!["store", "show"],
+        vec![],
+        vec!["run"],
+        vec!["serve"],
+        vec!["collect"],
+        vec!["score"],
+        vec!["hint"],
+        vec!["train"],
+        vec!["deploy"],
+        vec!["store"],
+        vec!["store", "ls"],
+        vec!["store", "show"],
         vec!["store", "verify"],
     ];
     let mut text = String::from(

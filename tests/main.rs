@@ -1,5 +1,6 @@
 //! The one integration binary: a module per stage, and those that span stages.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test itself")]
+mod cli;
 mod collect;
 mod deploy;
 mod golden;
@@ -9,9 +10,11 @@ mod judging;
 mod parity;
 mod parity_loss;
 mod render;
+mod run;
 mod score;
 mod serve;
 mod store;
+mod support;
 mod tidy;
 mod train;
 mod weights;

@@ -26,8 +26,7 @@ fn assert_accounted(status: &Value) {
 #[tokio::test]
 async fn a_conversation_becomes_a_version_that_answers() {
     let home = tempfile::tempdir().unwrap();
-    let running =
-        Running::start(home.path(), &["--batch-size", "2", "--exit-after-steps", "1"]);
+    let running = Running::start(home.path(), &["--batch-size", "2", "--exit-after-steps", "1"]);
     talk(&running.url).await;
     let output = running.finish();
     let stderr = String::from_utf8_lossy(&output.stderr);
