@@ -42,9 +42,13 @@ impl Causal {
 /// At most this many scores of one chunk are in memory (16 MiB of f32).
 const SCORES_MAX: usize = 1 << 22;
 
+/// More queries than this to a chunk only push its scores out of the processor's cache, and form
+/// more of them that causality then hides.
+const QUERIES_MAX: usize = 64;
+
 /// Queries per chunk, so that the scores of all heads stay within [`SCORES_MAX`].
 fn chunk_size(heads: usize, len: usize) -> usize {
-    (SCORES_MAX / (heads * len).max(1)).clamp(16, 256)
+    (SCORES_MAX / (heads * len).max(1)).clamp(16, QUERIES_MAX)
 }
 
 impl Attend for Causal {
@@ -54,6 +58,7 @@ impl Attend for Causal {
         if chunk >= len {
             return attend_chunk(q, k, v, 0);
         }
+        let k = by_dimension(k);
         let starts = (0..len).step_by(chunk);
         let parts = starts.map(|start| {
             let rows = chunk.min(len - start);
@@ -69,10 +74,26 @@ impl Attend for Causal {
     }
 }
 
+/// The same keys (or values), with the tokens of one head and dimension next to each other.
+///
+/// # Shapes
+/// `[len, kv_heads, d]`, whose memory is then `[kv_heads, d, len]`.
+pub(super) fn by_dimension(keys: Tensor<3>) -> Tensor<3> {
+    let [len, kv_heads, d] = keys.dims();
+    // A view that is not contiguous cannot become one dimension without a copy.
+    let copied = keys.permute([1, 2, 0]).reshape([kv_heads * d * len]);
+    copied.reshape([kv_heads, d, len]).permute([2, 0, 1])
+}
+
 /// Attention of `n` consecutive queries of one sequence: query `i` sees keys `0..=offset + i`.
 ///
 /// Keys and values may be views into a larger cache: they are read in place, not copied or
 /// expanded. `len` is `offset + n` in decoding and prefill.
+///
+/// On a CPU it matters how keys lie in memory: a product with a matrix whose columns are
+/// contiguous packs it element by element first. A cache that keeps keys as
+/// `[kv_heads, head_dim, capacity]` and gives `keys.narrow(2, 0, len).permute([2, 0, 1])` decodes
+/// several times faster than one of `[capacity, kv_heads, head_dim]`; values are best as the latter.
 ///
 /// # Shapes
 /// `q` and the result: `[n, heads, head_dim]`; `k` and `v`: `[len, kv_heads, head_dim]`.

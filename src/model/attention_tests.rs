@@ -75,7 +75,7 @@ fn the_size_of_a_chunk_does_not_change_the_result() {
 fn a_chunk_shrinks_as_the_sequence_grows() {
     for len in [1, 512, 4096, 32_768] {
         let chunk = Causal::default().chunk_for(16, len);
-        assert!((16..=256).contains(&chunk));
+        assert!((16..=QUERIES_MAX).contains(&chunk));
         assert!(chunk == 16 || chunk * 16 * len <= SCORES_MAX, "{chunk} queries at {len}");
     }
 }

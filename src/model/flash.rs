@@ -14,7 +14,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 
 use super::Causal;
-use super::attention::{group_rows, hide_future, ungroup_rows};
+use super::attention::{by_dimension, group_rows, hide_future, ungroup_rows};
 
 /// What one layer's attention was given, and what it gave.
 pub(super) struct Attention {
@@ -36,12 +36,13 @@ impl Attention {
     pub(super) fn backward(self, grad: Tensor<3>, causal: Causal) -> [Tensor<3>; 3] {
         let [n, heads, _] = self.q.dims();
         let chunk = causal.chunk_for(heads, n);
+        let transposed = [by_dimension(self.k.clone()), by_dimension(self.v.clone())];
         let mut dq = Vec::new();
         let mut sums: Option<[Tensor<3>; 2]> = None;
         // From the last chunk on: it sees every key, so its part is as long as the sum.
         for start in (0..n).step_by(chunk).rev() {
             let rows = start..n.min(start + chunk);
-            let [part_q, part_k, part_v] = self.chunk_backward(&grad, rows);
+            let [part_q, part_k, part_v] = self.chunk_backward(&grad, &transposed, rows);
             dq.push(part_q);
             sums = Some(match sums {
                 None => [part_k, part_v],
@@ -54,24 +55,29 @@ impl Attention {
     }
 
     /// Part of dq `[rows, heads, d]`, and parts of dk and dv `[kv_heads, seen, d]`.
-    fn chunk_backward(&self, grad: &Tensor<3>, rows: std::ops::Range<usize>) -> [Tensor<3>; 3] {
+    fn chunk_backward(
+        &self,
+        grad: &Tensor<3>,
+        transposed: &[Tensor<3>; 2],
+        rows: std::ops::Range<usize>,
+    ) -> [Tensor<3>; 3] {
         let [_, heads, d] = self.q.dims();
         let [_, kv_heads, _] = self.k.dims();
         let scale = 1.0 / (d as f64).sqrt();
         let (n, seen) = (rows.len(), rows.end);
         let grouped = |x: &Tensor<3>| group_rows(x.clone().narrow(0, rows.start, n), kv_heads);
         let by_head = |x: &Tensor<3>| x.clone().narrow(0, 0, seen).swap_dims(0, 1);
-        let (k, v) = (by_head(&self.k), by_head(&self.v));
+        let [k_t, v_t] = transposed.each_ref().map(|x| by_head(x).transpose());
         let q = grouped(&self.q).mul_scalar(scale);
         let grad = grouped(grad);
 
-        let scores = q.clone().matmul(k.clone().transpose());
+        let scores = q.clone().matmul(k_t);
         let p = softmax(hide_future(scores, n, heads / kv_heads, rows.start), 2);
         let dv = p.clone().transpose().matmul(grad.clone());
         let delta = (grad.clone() * grouped(&self.out)).sum_dim(2);
-        let ds = p * (grad.matmul(v.transpose()) - delta);
+        let ds = p * (grad.matmul(v_t) - delta);
         let dk = ds.clone().transpose().matmul(q);
-        let dq = ds.matmul(k).mul_scalar(scale);
+        let dq = ds.matmul(by_head(&self.k)).mul_scalar(scale);
         [ungroup_rows(dq, n, heads), dk, dv]
     }
 }
