@@ -315,7 +315,8 @@ mod tests {
                 {"type": "text", "text": "[Sun 2026-11-22 06:20 UTC] [OpenClaw heartbeat poll]"},
                 {"type": "text", "text": "And now?"},
             ]},
-            {"role": "user", "content": "[Mon 2026-11-23 06:20 UTC] The previous attempt did not produce a"},
+            {"role": "user", "content":
+                "[Mon 2026-11-23 06:20 UTC] The previous attempt did not produce a"},
             {"role": "user", "content":
                 "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nx\n<<<END_OPENCLAW_INTERNAL_CONTEXT>>>"},
         ]);

@@ -265,12 +265,10 @@ impl Scorer {
             if !follow && self.docket.is_empty() {
                 return Ok(());
             }
-            let judge = Arc::clone(&judge);
+            let start = |case| judged(Arc::clone(&judge), case, follow);
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                Some(outcome) = self.docket.next(|case| judged(Arc::clone(&judge), case, follow)) => {
-                    self.finished.push(outcome?);
-                }
+                Some(outcome) = self.docket.next(start) => self.finished.push(outcome?),
                 _ = look.tick() => if follow { self.look() },
                 _ = beat.tick() => {
                     let doing = if self.docket.is_empty() { "waiting" } else { "working" };
