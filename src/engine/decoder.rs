@@ -1,11 +1,13 @@
 //! [`Forward`] for the decoder: a key-value cache per sequence, one flat batch per step.
 //!
 //! Norms and projections run on the tokens of all sequences at once, attention per sequence over
-//! its own cache, the head on the rows that were asked for, in chunks.
+//! its own cache, the head on the rows that were asked for, in chunks. On the CPU caches and
+//! attention are our own (`host`); elsewhere they are tensors.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
+use super::host::{self, Heads, HostCache, Segment};
 use super::{Forward, ForwardError, Rows, Work, sampler};
 use crate::model::{Attend, Decoder, attend_chunk};
 
@@ -16,23 +18,33 @@ const GROWTH_MIN: usize = 256;
 const LOGITS_MAX: usize = 1 << 22;
 
 /// Keys and values of one sequence.
-///
-/// Buffers grow by half, never beyond what was reserved, and are written in place: they are
-/// copied when they grow, not when a token comes.
 #[derive(Debug)]
 pub struct KvCache {
-    layers: Vec<LayerCache>,
+    place: Place,
     /// Tokens whose keys and values are there.
     len: usize,
-    /// Tokens that it will ever hold.
-    reserved: usize,
 }
 
-/// Keys and values of one layer: `[capacity, kv_heads, head_dim]`, of which the first rows count.
-#[derive(Debug, Default)]
+/// Where keys and values are kept, and so, where attention is computed.
+#[derive(Debug)]
+enum Place {
+    /// In memory of the CPU, read by [`host::attend`].
+    Host(HostCache),
+    /// In tensors of the device, read by [`attend_chunk`].
+    Device(Vec<LayerCache>),
+}
+
+/// Keys and values of one layer in tensors.
+///
+/// They grow by half, never beyond what was reserved, and are written in place: they are copied
+/// when they grow, not when a token comes.
+#[derive(Debug)]
 struct LayerCache {
-    /// `None` before the first token.
+    /// `[capacity, kv_heads, head_dim]` each, of which the first rows count; `None` before the
+    /// first token.
     keys_values: Option<[Tensor<3>; 2]>,
+    /// Tokens that it will ever hold.
+    reserved: usize,
 }
 
 impl LayerCache {
@@ -40,7 +52,7 @@ impl LayerCache {
     ///
     /// # Shapes
     /// `new`: `[n, kv_heads, head_dim]` each; the result: `[len + n, kv_heads, head_dim]` each.
-    fn append(&mut self, new: [Tensor<3>; 2], len: usize, reserved: usize) -> [Tensor<3>; 2] {
+    fn append(&mut self, new: [Tensor<3>; 2], len: usize) -> [Tensor<3>; 2] {
         let [n, kv_heads, head_dim] = new[0].dims();
         let needed = len + n;
         let old = self.keys_values.take();
@@ -49,7 +61,8 @@ impl LayerCache {
         let old = match old {
             Some(old) if needed <= capacity => old,
             old => {
-                let larger = (capacity + capacity / 2).max(GROWTH_MIN).min(reserved).max(needed);
+                let larger = (capacity + capacity / 2).max(GROWTH_MIN);
+                let larger = larger.min(self.reserved).max(needed);
                 let empty = || Tensor::zeros([larger, kv_heads, head_dim], &device);
                 match old {
                     None => [empty(), empty()],
@@ -76,29 +89,73 @@ impl LayerCache {
 struct Batch<'a> {
     /// The caches, and how many tokens of the batch belong to each, in order.
     sequences: Vec<(&'a mut KvCache, usize)>,
+    /// What went wrong, if something did: then the results mean nothing.
+    failed: Option<ForwardError>,
 }
 
 impl Attend for Batch<'_> {
     fn attend(&mut self, layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
-        if let [(cache, _)] = &mut self.sequences[..] {
-            return cache.attend(layer, q, k, v);
-        }
-        let mut attended = Vec::with_capacity(self.sequences.len());
+        let mut segments = Vec::new();
+        let mut attended = Vec::new();
         let mut start = 0;
-        for (cache, n) in &mut self.sequences {
-            let [q, k, v] = [&q, &k, &v].map(|all| all.clone().narrow(0, start, *n));
-            attended.push(cache.attend(layer, q, k, v));
-            start += *n;
+        let alone = self.sequences.len() == 1;
+        for (KvCache { place, len }, n) in &mut self.sequences {
+            let tokens = start..start + *n;
+            start = tokens.end;
+            match place {
+                Place::Host(cache) => segments.push(Segment { cache, len: *len, tokens }),
+                Place::Device(layers) => {
+                    let [q, k, v] = [&q, &k, &v].map(|all| match alone {
+                        true => all.clone(),
+                        false => all.clone().narrow(0, tokens.start, tokens.len()),
+                    });
+                    let [keys, values] = layers[layer].append([k, v], *len);
+                    attended.push(attend_chunk(q, keys, values, *len));
+                }
+            }
         }
-        Tensor::cat(attended, 0)
+        if segments.is_empty() {
+            return Tensor::cat(attended, 0);
+        }
+        let (shape, device) = (q.dims(), q.device());
+        attend_on_host(layer, [q, k, v], &mut segments).unwrap_or_else(|error| {
+            self.failed = Some(error);
+            Tensor::zeros(shape, &device)
+        })
     }
 }
 
+/// [`host::attend`] for tensors.
+///
+/// # Shapes
+/// As [`Attend::attend`].
+fn attend_on_host(
+    layer: usize,
+    [q, k, v]: [Tensor<3>; 3],
+    segments: &mut [Segment<'_>],
+) -> Result<Tensor<3>, ForwardError> {
+    let shape @ [_, query, dim] = q.dims();
+    let heads = Heads { query, key: k.dims()[1], dim };
+    let device = q.device();
+    let read = |tensor: Tensor<3>| {
+        let values = tensor.try_into_vec_as::<f32>();
+        values.map_err(|error| ForwardError { reason: format!("nothing to attend came: {error}") })
+    };
+    let (q, k, v) = (read(q)?, read(k)?, read(v)?);
+    let attended = host::attend(layer, [&q, &k, &v], segments, heads);
+    Ok(Tensor::from_data(TensorData::new(attended, shape), &device))
+}
+
 impl KvCache {
-    /// Attention of the next tokens of this sequence, whose keys and values it keeps.
-    fn attend(&mut self, layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
-        let [keys, values] = self.layers[layer].append([k, v], self.len, self.reserved);
-        attend_chunk(q, keys, values, self.len)
+    /// A cache in tensors of the device.
+    fn on_device(layers: usize, reserved: usize) -> Self {
+        let layers = (0..layers).map(|_| LayerCache { keys_values: None, reserved });
+        Self { place: Place::Device(layers.collect()), len: 0 }
+    }
+
+    /// A cache in memory of the CPU.
+    fn on_host(layers: usize, kv_heads: usize, reserved: usize) -> Self {
+        Self { place: Place::Host(HostCache::new(layers, kv_heads, reserved)), len: 0 }
     }
 }
 
@@ -114,8 +171,12 @@ impl Forward for Decoder {
     }
 
     fn new_cache(&self, tokens: usize) -> KvCache {
-        let layers = (0..self.config().layers).map(|_| LayerCache::default()).collect();
-        KvCache { layers, len: 0, reserved: tokens }
+        let config = self.config();
+        if *self.device() == Device::flex() {
+            KvCache::on_host(config.layers, config.kv_heads, tokens)
+        } else {
+            KvCache::on_device(config.layers, tokens)
+        }
     }
 
     fn forward(&self, work: &mut [Work<'_, KvCache>]) -> Result<(), ForwardError> {
@@ -127,7 +188,11 @@ impl Forward for Decoder {
             tokens.extend_from_slice(work.tokens);
         }
         let sequences = work.iter_mut().map(|work| (&mut *work.cache, work.tokens.len())).collect();
-        let hidden = self.hidden(&tokens, &positions, &mut Batch { sequences });
+        let mut attend = Batch { sequences, failed: None };
+        let hidden = self.hidden(&tokens, &positions, &mut attend);
+        if let Some(error) = attend.failed {
+            return Err(error);
+        }
         for work in &mut *work {
             work.cache.len += work.tokens.len();
         }

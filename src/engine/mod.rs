@@ -10,6 +10,7 @@ mod decoder;
 pub mod fake;
 mod forward;
 mod handle;
+mod host;
 mod request;
 pub mod sampler;
 pub mod scheduler;

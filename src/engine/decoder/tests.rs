@@ -13,6 +13,14 @@ fn golden() -> Decoder {
     Decoder::load(&dir, &Device::flex()).unwrap()
 }
 
+/// An empty cache on the host and one in tensors, each with how far logits (of up to 8) may be
+/// from those of one pass. The host's attention sums in another order, and in f32 that shows.
+fn caches(decoder: &Decoder, tokens: usize) -> [(KvCache, f32); 2] {
+    let cache = decoder.new_cache(tokens);
+    assert!(matches!(cache.place, Place::Host(_)), "the CPU has a path of its own");
+    [(cache, 2e-5), (KvCache::on_device(2, tokens), 1e-5)]
+}
+
 /// Some tokens of the golden model's vocabulary.
 fn tokens(len: usize, salt: u32) -> Vec<u32> {
     (0..len as u32).map(|i| (i * 31 + i * i * salt + salt) % 192).collect()
@@ -52,18 +60,22 @@ fn decoding_with_a_cache_equals_one_pass() {
     let decoder = golden();
     let tokens = tokens(300, 3);
     let expected = plain(&decoder, &tokens);
-    let mut cache = decoder.new_cache(tokens.len());
-    for (index, token) in tokens.iter().enumerate() {
-        let row = feed(&decoder, &mut cache, &[*token]);
-        assert_close(&row, &expected[index], 1e-5, &format!("row {index}"));
+    for (mut cache, tolerance) in caches(&decoder, tokens.len()) {
+        for (index, token) in tokens.iter().enumerate() {
+            let row = feed(&decoder, &mut cache, &[*token]);
+            assert_close(&row, &expected[index], tolerance, &format!("row {index}"));
+        }
     }
 }
 
 #[test]
 fn a_cache_grows_no_further_than_what_was_reserved() {
     let decoder = golden();
-    let mut cache = decoder.new_cache(450);
-    let capacity = |cache: &KvCache| cache.layers[1].keys_values.as_ref().unwrap()[0].dims()[0];
+    let mut cache = KvCache::on_device(2, 450);
+    let capacity = |cache: &KvCache| match &cache.place {
+        Place::Device(layers) => layers[1].keys_values.as_ref().unwrap()[0].dims()[0],
+        Place::Host(_) => panic!("it is in tensors"),
+    };
     feed(&decoder, &mut cache, &tokens(10, 1));
     assert_eq!(capacity(&cache), 256);
     feed(&decoder, &mut cache, &tokens(250, 1));
@@ -79,12 +91,13 @@ fn a_chunked_prompt_equals_an_unchunked_one() {
     let tokens = tokens(400, 5);
     let expected = plain(&decoder, &tokens);
     for chunk in [1, 7, 64, 256, 399, 400] {
-        let mut cache = decoder.new_cache(400);
-        let mut end = 0;
-        for tokens in tokens.chunks(chunk) {
-            end += tokens.len();
-            let row = feed(&decoder, &mut cache, tokens);
-            assert_close(&row, &expected[end - 1], 1e-5, &format!("chunks of {chunk}"));
+        for (mut cache, tolerance) in caches(&decoder, tokens.len()) {
+            let mut end = 0;
+            for tokens in tokens.chunks(chunk) {
+                end += tokens.len();
+                let row = feed(&decoder, &mut cache, tokens);
+                assert_close(&row, &expected[end - 1], tolerance, &format!("chunks of {chunk}"));
+            }
         }
     }
 }
@@ -92,12 +105,17 @@ fn a_chunked_prompt_equals_an_unchunked_one() {
 #[test]
 fn a_batch_equals_each_of_its_sequences_alone() {
     let decoder = golden();
+    check_batch(&decoder, || decoder.new_cache(200));
+    check_batch(&decoder, || KvCache::on_device(2, 200));
+}
+
+fn check_batch(decoder: &Decoder, new_cache: impl Fn() -> KvCache) {
     let sequences: Vec<Vec<u32>> = (1..=6).map(|n| tokens(n * 17, n as u32)).collect();
-    let mut caches: Vec<KvCache> = sequences.iter().map(|_| decoder.new_cache(200)).collect();
+    let mut caches: Vec<KvCache> = sequences.iter().map(|_| new_cache()).collect();
     // Every sequence stands somewhere else, and brings another number of tokens.
     for (index, (sequence, cache)) in sequences.iter().zip(&mut caches).enumerate() {
         if index > 0 {
-            feed(&decoder, cache, &sequence[..index * 5]);
+            feed(decoder, cache, &sequence[..index * 5]);
         }
     }
     let rows = |index: usize, rest: &[u32]| match index {
@@ -115,11 +133,10 @@ fn a_batch_equals_each_of_its_sequences_alone() {
             Work { tokens, cache, rows: rows(index, tokens), out: Vec::new() }
         })
         .collect();
-    let all_at_once = Forward::forward(&decoder, &mut work);
-    all_at_once.unwrap();
+    decoder.forward(&mut work).unwrap();
     for (index, work) in work.iter().enumerate() {
         let seen = work.cache.len;
-        let expected = plain(&decoder, &sequences[index][..seen]);
+        let expected = plain(decoder, &sequences[index][..seen]);
         match work.rows {
             Rows::None => assert!(work.out.is_empty()),
             Rows::Last => assert_close(&work.out, &expected[seen - 1], 1e-5, "logits"),

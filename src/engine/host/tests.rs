@@ -1,0 +1,173 @@
+//! Attention on the host against the formula, in f64.
+
+use super::*;
+
+/// Values in -2..2.
+fn values(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 22) as f32 - 2.0
+    };
+    (0..count).map(next).collect()
+}
+
+/// One sequence's queries, keys and values.
+struct Sequence {
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    len: usize,
+    heads: Heads,
+}
+
+impl Sequence {
+    fn new(len: usize, heads: Heads, seed: u32) -> Self {
+        let q = values(len * heads.query * heads.dim, seed);
+        let k = values(len * heads.key * heads.dim, seed + 1);
+        let v = values(len * heads.key * heads.dim, seed + 2);
+        Self { q, k, v, len, heads }
+    }
+
+    fn tokens(&self, tokens: Range<usize>) -> [&[f32]; 3] {
+        let Heads { query, key, dim } = self.heads;
+        let rows = |heads: usize| tokens.start * heads * dim..tokens.end * heads * dim;
+        [&self.q[rows(query)], &self.k[rows(key)], &self.v[rows(key)]]
+    }
+
+    /// softmax(q · k / √d) · v over the keys that each query sees.
+    fn expected(&self) -> Vec<f32> {
+        let Heads { query, key, dim } = self.heads;
+        let mut out = Vec::new();
+        for row in 0..self.len * query {
+            let (token, head) = (row / query, row % query / (query / key));
+            let q = &self.q[row * dim..(row + 1) * dim];
+            let at = |j: usize| (j * key + head) * dim;
+            let score = |j: usize| {
+                let dot =
+                    q.iter().zip(&self.k[at(j)..]).map(|(a, b)| f64::from(*a) * f64::from(*b));
+                (dot.sum::<f64>() / (dim as f64).sqrt()).exp()
+            };
+            let weights: Vec<f64> = (0..=token).map(score).collect();
+            let mass: f64 = weights.iter().sum();
+            out.extend((0..dim).map(|d| {
+                let terms = weights.iter().enumerate();
+                let sum: f64 = terms.map(|(j, w)| w * f64::from(self.v[at(j) + d])).sum();
+                (sum / mass) as f32
+            }));
+        }
+        out
+    }
+}
+
+fn assert_close(found: &[f32], expected: &[f32], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (index, (a, b)) in found.iter().zip(expected).enumerate() {
+        assert!((a - b).abs() < 3e-6, "{what}: {a} for {b} at {index}");
+    }
+}
+
+const SHAPES: [Heads; 4] = [
+    Heads { query: 6, key: 2, dim: 32 },
+    Heads { query: 4, key: 4, dim: 16 },
+    Heads { query: 5, key: 1, dim: 24 },
+    Heads { query: 4, key: 2, dim: 128 },
+];
+
+#[test]
+fn attention_equals_the_formula_however_the_sequence_is_cut() {
+    for heads in SHAPES {
+        let sequence = Sequence::new(150, heads, 3);
+        let expected = sequence.expected();
+        for chunk in [1, 7, 64, 65, 150] {
+            let mut cache = HostCache::new(1, heads.key, 150);
+            let mut found = Vec::new();
+            for start in (0..150).step_by(chunk) {
+                let end = 150.min(start + chunk);
+                let segment = Segment { cache: &mut cache, len: start, tokens: 0..end - start };
+                found.extend(attend(0, sequence.tokens(start..end), &mut [segment], heads));
+            }
+            assert_close(&found, &expected, &format!("{heads:?}, {chunk} at a time"));
+        }
+    }
+}
+
+#[test]
+fn sequences_of_a_batch_do_not_see_each_other() {
+    let heads = SHAPES[0];
+    let [a, b] = [Sequence::new(100, heads, 5), Sequence::new(70, heads, 9)];
+    let [mut cache_a, mut cache_b] = [100, 70].map(|len| HostCache::new(1, heads.key, len));
+    let segment = Segment { cache: &mut cache_a, len: 0, tokens: 0..90 };
+    attend(0, a.tokens(0..90), &mut [segment], heads);
+    let both: Vec<Vec<f32>> = (a.tokens(90..100).into_iter().zip(b.tokens(0..70)))
+        .map(|(a, b)| [a, b].concat())
+        .collect();
+    let mut segments = [
+        Segment { cache: &mut cache_a, len: 90, tokens: 0..10 },
+        Segment { cache: &mut cache_b, len: 0, tokens: 10..80 },
+    ];
+    let found = attend(0, [&both[0], &both[1], &both[2]], &mut segments, heads);
+    let stride = heads.query * heads.dim;
+    let expected = [&a.expected()[90 * stride..], &b.expected()].concat();
+    assert_close(&found, &expected, "a batch of two");
+}
+
+#[test]
+fn plain_code_gives_what_vectors_give() {
+    let heads = SHAPES[0];
+    let sequence = Sequence::new(130, heads, 7);
+    let mut cache = HostCache::new(1, heads.key, 130);
+    let segment = Segment { cache: &mut cache, len: 0, tokens: 0..130 };
+    let expected = attend(0, sequence.tokens(0..130), &mut [segment], heads);
+    let mut found = vec![0.0; expected.len()];
+    let segments = [Segment { cache: &mut cache, len: 0, tokens: 0..130 }];
+    for task in tasks(0, &segments, heads) {
+        let run = Run { task: &task, q: &sequence.q, heads };
+        let rows = run.with_simd(pulp::Scalar);
+        for (row, values) in task.rows.clone().zip(rows.chunks_exact(heads.padded())) {
+            let start = place(&task, row, heads);
+            found[start..start + heads.dim].copy_from_slice(&values[..heads.dim]);
+        }
+    }
+    assert_close(&found, &expected, "without vectors");
+}
+
+#[test]
+fn exponentials_are_exact_to_the_last_bits() {
+    for start in (-900..0).map(|tenth| tenth as f32 / 10.0) {
+        let mut row: [f32; BLOCK] = std::array::from_fn(|i| start + i as f32 * 0.001);
+        let expected = row.map(|x| f64::from(x.max(-87.0)).exp());
+        exponentials(pulp::Scalar, &mut row, 0.0);
+        for (found, expected) in row.into_iter().zip(expected) {
+            assert!((f64::from(found) / expected - 1.0).abs() < 3e-7, "{found} for {expected}");
+        }
+    }
+}
+
+#[test]
+fn scores_of_any_size_stay_finite() {
+    let heads = Heads { query: 1, key: 1, dim: 16 };
+    let mut sequence = Sequence::new(80, heads, 1);
+    sequence.q.iter_mut().for_each(|value| *value *= 1e4);
+    let mut cache = HostCache::new(1, 1, 80);
+    let segment = Segment { cache: &mut cache, len: 0, tokens: 0..80 };
+    let found = attend(0, sequence.tokens(0..80), &mut [segment], heads);
+    assert!(found.iter().all(|value| value.is_finite() && value.abs() <= 2.0));
+}
+
+#[test]
+fn a_cache_takes_no_more_memory_than_was_reserved() {
+    let heads = SHAPES[0];
+    let sequence = Sequence::new(700, heads, 1);
+    let mut cache = HostCache::new(1, heads.key, 700);
+    for start in 0..700 {
+        let segment = Segment { cache: &mut cache, len: start, tokens: 0..1 };
+        attend(0, sequence.tokens(start..start + 1), &mut [segment], heads);
+    }
+    let blocks = 700_usize.div_ceil(BLOCK);
+    for head in &cache.layers[0] {
+        assert_eq!(head.keys.len(), blocks * BLOCK * heads.dim);
+        assert_eq!(head.keys.capacity(), head.keys.len());
+        assert_eq!(head.values.capacity(), blocks * BLOCK * heads.padded());
+    }
+}
