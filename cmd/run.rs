@@ -188,6 +188,7 @@ fn plan(global: &Global, args: &RunArgs, home: &Home, address: SocketAddr) -> Re
     hint.push(("teacher".to_owned(), url.clone().into()));
     hint.extend(path_flag("teacher_key_file", args.api_key_file.as_ref()));
     let mut train = flags(&args.train);
+    train.push(("nice".to_owned(), "10".into()));
     train.extend(path_flag("model", args.model.as_ref()));
     let mut deploy = vec![("server".to_owned(), OsString::from(url))];
     deploy.extend(path_flag("api_key_file", args.api_key_file.as_ref()));

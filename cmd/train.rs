@@ -21,6 +21,10 @@ pub struct TrainArgs {
     /// Milliseconds between two looks at the store
     #[arg(long, value_name = "MS")]
     pub poll_ms: Option<u64>,
+    /// Lower the process's priority by this much, 0 to 19, so that serving comes first
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=19))]
+    #[serde(skip)]
+    pub nice: Option<i32>,
     /// Hugging Face directory of the base model [default: the embedded model]
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
@@ -81,6 +85,11 @@ pub fn cmd_train(global: &Global, args: &TrainArgs) -> Result<Option<Value>, Fau
         return Ok(None);
     }
     let home = home(global)?;
+    if let Some(by) = args.nice
+        && let Err(error) = rustix::process::nice(by)
+    {
+        tracing::warn!(%error, "the priority stays as it is");
+    }
     let config = resolved.config;
     let summary =
         edge::block_on(global, async |stop| stage::train::run(&config, &home, stop).await)?;

@@ -10,11 +10,12 @@
 //! 5. [`render`]: messages to tokens and back; the only room that knows the tokenizer.
 //! 6. [`protocol`]: the wire structs.
 //! 7. [`model`]: the decoder and its gradient.
-//! 8. [`engine`]: token ids in, sampled ids with log-probabilities out; swaps weights between steps.
+//! 8. [`engine`]: token ids in, sampled ids and log-probabilities out; swaps between steps.
 //! 9. [`complete`]: asking a model for a completion or for log-probabilities over HTTP.
-//! 10. [`loss`]: the objectives, as pure functions of tensors.
-//! 11. [`stage`]: the six stages, none importing another, and `inspect`.
-//! 12. [`run`]: the supervisor that starts the stages as child processes.
+//! 10. [`judge`]: rules, prompts and votes, shared by `score` and `hint`.
+//! 11. [`loss`]: the objectives, as pure functions of tensors.
+//! 12. [`stage`]: the six stages, none importing another, and `inspect`.
+//! 13. [`run`]: the supervisor that starts the stages as child processes.
 //!
 //! The library never prints, never exits, and never reads the environment: `cmd/` does.
 

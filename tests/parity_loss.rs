@@ -43,8 +43,8 @@ impl Golden {
         self.manifest["hyper"][key].as_f64().unwrap() as f32
     }
 
-    /// The tolerance of a loss whose log-probabilities are computed here too: one floor of theirs on
-    /// top, since a mean is no worse than its worst term.
+    /// The tolerance of a loss whose log-probabilities are computed here too: one floor of theirs
+    /// on top, since a mean is no worse than its worst term.
     fn loss_tolerance(&self, case: &str) -> f32 {
         self.tolerance(&format!("loss.{case}")) + self.tolerance("logprobs") / 10.0
     }

@@ -93,7 +93,8 @@ pub(super) fn by_dimension(keys: Tensor<3>) -> Tensor<3> {
 /// On a CPU it matters how keys lie in memory: a product with a matrix whose columns are
 /// contiguous packs it element by element first. A cache that keeps keys as
 /// `[kv_heads, head_dim, capacity]` and gives `keys.narrow(2, 0, len).permute([2, 0, 1])` decodes
-/// several times faster than one of `[capacity, kv_heads, head_dim]`; values are best as the latter.
+/// several times faster than one of `[capacity, kv_heads, head_dim]`; values are best as the
+/// latter.
 ///
 /// # Shapes
 /// `q` and the result: `[n, heads, head_dim]`; `k` and `v`: `[len, kv_heads, head_dim]`.

@@ -145,8 +145,12 @@ impl Open {
 }
 
 /// What follows the first `count` cleaned messages of the request; `None` if nothing does.
+///
+/// A reply among it answered housekeeping in between (a heartbeat, say): it is no reaction to the
+/// turn that is closed, and is left out.
 pub fn next_state(request: &Request<'_>, count: usize) -> Option<String> {
-    let after = request.conversation.after(count);
+    let mut after = request.conversation.after(count);
+    after.retain(|message| message["role"] != "assistant");
     (!after.is_empty()).then(|| Value::from(after).to_string())
 }
 

@@ -126,10 +126,7 @@ fn open<F: Forward>(
     move || {
         let key = config.api_key_file.clone().map(read_key).transpose()?;
         let registry = Registry::open(&home)?;
-        registry.ensure_base(match &config.model {
-            Some(dir) => Base::Directory(dir),
-            None => Base::Embedded,
-        })?;
+        registry.ensure_base(Base::from(config.model.as_deref()))?;
         let store = if config.record { Some(Store::open(&home)?) } else { None };
         let recorder = Recorder::start(store)?;
         let live = registry.state()?.live;
