@@ -130,7 +130,7 @@ impl Completer {
         }
     }
 
-    /// log p(ids[i] | ids[..i]) for every i from `start`, at `temperature`, by one version.
+    /// `log p(ids[i] | ids[..i])` for every i from `start`, at `temperature`, by one version.
     ///
     /// # Errors
     /// [`CompleteError`]; an answer of another length, with other ids, or with null where a number

@@ -1,7 +1,7 @@
 //! The `collect` stage: turns in, rollouts out.
 //!
 //! Each turn is placed in its session and closed when its next state is known (docs/judging.md
-//! names the rules). [`sessions`] is the pure core, [`place`] and [`clean`] its tables; this file
+//! names the rules). `sessions` is the pure core, `place` and `clean` its tables; this file
 //! only reads, feeds and writes. A restart is a replay: every turn is fed again, and what already
 //! has a rollout is not written twice.
 
