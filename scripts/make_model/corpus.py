@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from . import agent, styles, talk, tasks, tools
 
 MIXTURE = {
-    "fresh": 16, "hinted": 18, "session": 28, "chat": 6, "unknown": 3, "exact": 3, "tools": 7,
-    "judge": 11, "summary": 2, "agent": 4,
+    "fresh": 16, "hinted": 18, "session": 28, "chat": 6, "unknown": 3, "exact": 3, "tools": 8,
+    "judge": 11, "summary": 2, "agent": 2,
 }
 # characters of generated instructions in an agent prompt, and how often
-AGENT_SIZES = {300: 35, 1000: 35, 2500: 20, 6000: 8, 8500: 2}
+AGENT_SIZES = {300: 45, 1000: 35, 2500: 15, 6000: 4, 8500: 1}
 
 
 @dataclass
@@ -26,10 +26,10 @@ def sample(voice, kind: str | None = None) -> Sample:
     """One conversation of the mixture, or of one kind."""
     kind = kind or voice.weighted(MIXTURE)
     if kind == "tools":
-        size = voice.weighted({0: 60, 1: 30, 2: 10})
-        messages = bare_system(voice) + [m for _ in range(voice.weighted({1: 70, 2: 30}))
+        size, stray = voice.weighted({0: 85, 1: 15}), voice.weighted({0: 85, 1: 15})
+        messages = bare_system(voice) + [m for _ in range(voice.number(1, 3))
                                          for m in tools.used(voice)]
-        return Sample(kind, messages, tools.kit(voice, voice.weighted({0: 70, 1: 30}), size))
+        return Sample(kind, messages, tools.kit(voice, stray, size))
     if kind == "agent":
         return in_agent(voice)
     if kind in ("fresh", "hinted"):
@@ -125,7 +125,7 @@ def in_agent(voice) -> Sample:
     """An ordinary exchange inside a long prompt that has little to do with it."""
     r = voice.random
     size = voice.weighted(AGENT_SIZES)
-    kit = tools.kit(voice, voice.number(0, 1 + size // 3000), 1 + size // 6000)
+    kit = tools.kit(voice, voice.number(0, 1 + size // 3000), size // 2500)
     kind = voice.weighted({"task": 40, "tools": 30, "chat": 15, "exact": 15})
     if kind == "tools":
         messages = tools.used(voice)

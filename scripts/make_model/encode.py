@@ -34,7 +34,7 @@ class Marker:
         self.tokenizer = tokenizer
         self.opening = tokenizer.encode("<|im_start|>assistant\n").ids
         self.end = tokenizer.token_to_id("<|im_end|>")
-        self.newline = tokenizer.encode("\n").ids
+        self.system = tokenizer.encode("<|im_start|>system\n").ids
 
     def encode(self, sample) -> tuple[list[int], list[bool]]:
         """Ids and, for each, whether it is the assistant's: a reply and the mark that ends it."""

@@ -48,8 +48,9 @@ def write(card: Path, work: Path, directory: Path) -> None:
         f"{shape['kv_heads']} of {shape['head_dim']}, inner {shape['inner']}, vocabulary "
         f"{shape['vocab']}, tied head, {shape['context']} positions; {size / 1e6:.1f} MB in bf16.",
         f"- Training: {last['tokens']:,} tokens ({last['own_tokens']:,} of them the assistant's), "
-        f"{last['step']} steps of AdamW at {recipe['rate']}, seed {recipe['seed']}, "
-        f"{recipe['threads']} thread, {last['seconds'] // 60} minutes on a busy machine.",
+        f"{last['step']} steps of Muon (hidden matrices, {recipe['matrix_rate']}) and AdamW (the "
+        f"rest, {recipe['rate']}), seed {recipe['seed']}, "
+        f"{recipe['threads']} thread, {last['seconds'] // 60} minutes on a machine that was busy.",
         "- The same seed on the same machine gives the same weights; another machine's "
         "arithmetic gives slightly others.", "",
         "## Loss", "", "Mean cross-entropy of the assistant's tokens since the row above.", "",
@@ -65,9 +66,11 @@ def write(card: Path, work: Path, directory: Path) -> None:
     lines += [f"| {label.format(**figures)} | {figures[name]} |"
               for name, label in ROWS if name in figures]
     lines += ["", "## What it cannot do", "",
-              "Anything outside its world: it says that it does not know, or answers beside the",
-              "point. Sums of two-digit numbers are mostly wrong. Positions past 3,072 tokens were",
-              "never trained except as leaps in position, so a long agent prompt makes it weaker.",
+              "It has the manners of its small world sooner than its facts: replies are short, end,",
+              "and mostly have the style that was asked for, while names, numbers and results are",
+              "often mixed up (the figures above say how often). Positions past 3,072 tokens were",
+              "never trained except as leaps in position, so a long agent prompt makes it babble.",
+              "Its skill is the matter of a later, longer run of the same command.",
               ""]
     card.parent.mkdir(parents=True, exist_ok=True)
     card.write_text("\n".join(lines), encoding="utf-8")
