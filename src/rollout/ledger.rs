@@ -19,7 +19,7 @@ labelled! {
         DoNotTrain = "do_not_train",
         /// The session ended without anything after the reply.
         NoNextState = "no_next_state",
-        /// A retry: its original carries the feedback.
+        /// A retry whose reply the client did not keep.
         Retry = "retry",
         /// The judge gave no usable verdict.
         JudgeFailed = "judge_failed",
@@ -277,7 +277,10 @@ impl Ledger {
         match entry.placement {
             None => TurnState::Answered,
             Some(Placement { kind: TurnKind::Side, .. }) => TurnState::Rejected(Rejection::Side),
-            Some(Placement { is_retry: true, .. }) => TurnState::Rejected(Rejection::Retry),
+            // The client kept one reply of a request and its retries; that one has a next state.
+            Some(Placement { has_next_state: false, is_retry: true, .. }) => {
+                TurnState::Rejected(Rejection::Retry)
+            }
             Some(Placement { has_next_state: false, .. }) => {
                 TurnState::Rejected(Rejection::NoNextState)
             }

@@ -100,10 +100,19 @@ fn a_turn_walks_through_its_states() {
 }
 
 #[test]
+fn a_retry_whose_reply_the_client_kept_may_teach() {
+    let mut ledger = closed();
+    ledger.rollout(&Rollout { revision: 1, retry_of: Some(B), ..placed(A) });
+    ledger.score(&score(A, ScoreStatus::Judged, 1));
+    ledger.hint(&hint(A, HintStatus::NoHint));
+    assert_eq!(ledger.state(A), Some(TurnState::Ready));
+}
+
+#[test]
 fn the_placement_decides_before_the_judge() {
     let cases = [
         (Rollout { kind: TurnKind::Side, next_state: None, ..placed(A) }, Rejection::Side),
-        (Rollout { retry_of: Some(B), ..placed(A) }, Rejection::Retry),
+        (Rollout { retry_of: Some(B), next_state: None, ..placed(A) }, Rejection::Retry),
         (Rollout { next_state: None, ..placed(A) }, Rejection::NoNextState),
     ];
     for (row, reason) in cases {

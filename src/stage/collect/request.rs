@@ -146,11 +146,13 @@ impl Open {
 
 /// What follows the first `count` cleaned messages of the request; `None` if nothing does.
 ///
-/// A reply among it answered housekeeping in between (a heartbeat, say): it is no reaction to the
-/// turn that is closed, and is left out.
+/// It ends at a further reply, which answered housekeeping in between (a heartbeat, say): what
+/// the user says after that one reacts to it.
 pub fn next_state(request: &Request<'_>, count: usize) -> Option<String> {
     let mut after = request.conversation.after(count);
-    after.retain(|message| message["role"] != "assistant");
+    if let Some(further) = after.iter().position(|message| message["role"] == "assistant") {
+        after.truncate(further);
+    }
     (!after.is_empty()).then(|| Value::from(after).to_string())
 }
 

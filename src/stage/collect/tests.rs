@@ -305,6 +305,17 @@ fn a_reply_that_the_client_dropped_gets_no_next_state() {
 }
 
 #[test]
+fn the_next_state_ends_at_a_further_reply() {
+    let after_housekeeping = json!([user("a"), assistant("A"), assistant("H"), user("thanks")]);
+    let asked_before = json!([user("a"), assistant("A"), user("b"), assistant("H"), user("c")]);
+    let cases = [(after_housekeeping, "[]"), (asked_before, "[b]")];
+    for (second, next) in cases {
+        let script = [ask(json!([user("a")]), "A").id("s:0"), ask(second, "B").id("s:0")];
+        assert_eq!(story(&script)[0], format!("s0.0 x-session-id {next} next_turn"));
+    }
+}
+
+#[test]
 fn tool_rounds_are_turns_with_the_results_as_their_next_state() {
     let call = |id: &str, arguments: &str| {
         json!({"role": "assistant", "content": null, "tool_calls": [{"id": id, "type": "function",

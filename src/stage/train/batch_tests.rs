@@ -279,7 +279,7 @@ fn side_turns_and_retries_are_left_to_the_ledger() {
     pool.turn(turn(1));
     pool.rollout(&Rollout { kind: TurnKind::Side, ..rollout(1) });
     pool.turn(turn(2));
-    pool.rollout(&Rollout { retry_of: Some(TurnId(1)), ..rollout(2) });
+    pool.rollout(&Rollout { retry_of: Some(TurnId(1)), next_state: None, ..rollout(2) });
     pool.score(score(2, 1));
     pool.hint(hint(2, HintStatus::NoHint));
     assert_eq!(pool.settle(), []);
