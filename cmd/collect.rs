@@ -34,6 +34,7 @@ pub fn cmd_collect(global: &Global, args: &CollectArgs) -> Result<Option<Value>,
         return Ok(None);
     }
     let home = home(global)?;
+    let _lock = edge::lock(&home, "collect")?;
     let config = resolved.config;
     let summary =
         edge::block_on(global, async |stop| stage::collect::run(&config, &home, stop).await)?;

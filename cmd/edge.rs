@@ -1,8 +1,10 @@
 //! The edge between the library and a person: logging, signals, errors, the line on stdout.
 
+use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 
+use openclaw_rl::config::Home;
 use openclaw_rl::fault::Explain;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -100,6 +102,29 @@ pub fn start_logging(filter: &str) -> Result<(), Fault> {
         .with_target(false)
         .init();
     Ok(())
+}
+
+/// Holds a stage's lock until it is dropped, so that no two processes write the same rows.
+pub fn lock(home: &Home, stage: &str) -> Result<File, Fault> {
+    let path = home.lock(stage);
+    let failed = |error: std::io::Error| {
+        Fault::usage(
+            format!("lock {}: {error}", path.display()),
+            "the home must be a directory that can be written to",
+        )
+    };
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Fault::usage(
+            format!("another `{stage}` works on this home (lock {})", path.display()),
+            "it does the work already (`run` starts one); stop it, or use another --home",
+        )),
+    }
 }
 
 /// Runs a stage on a runtime of its own, with a token that signals (and a vanished parent) cancel.

@@ -41,6 +41,7 @@ pub fn cmd_hint(global: &Global, args: &HintArgs) -> Result<Option<Value>, Fault
         return Ok(None);
     }
     let home = home(global)?;
+    let _lock = edge::lock(&home, "hint")?;
     let config = resolved.config;
     let summary =
         edge::block_on(global, async |stop| stage::hint::run(&config, &home, stop).await)?;

@@ -32,6 +32,7 @@ pub fn cmd_score(global: &Global, args: &ScoreArgs) -> Result<Option<Value>, Fau
         return Ok(None);
     }
     let home = home(global)?;
+    let _lock = edge::lock(&home, "score")?;
     let config = resolved.config;
     let summary =
         edge::block_on(global, async |stop| stage::score::run(&config, &home, stop).await)?;

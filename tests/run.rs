@@ -68,7 +68,7 @@ async fn children_leave_when_the_supervisor_is_killed_alone() {
     let running = Running::start(home.path(), &[]);
     let url = running.url.clone();
     running.signal("KILL", false);
-    let client = reqwest::Client::new();
+    let client = crate::support::client();
     let deadline = std::time::Instant::now() + crate::support::PATIENCE;
     while client.get(format!("{url}/health")).send().await.is_ok() {
         assert!(std::time::Instant::now() < deadline, "the server outlived its supervisor");
@@ -84,6 +84,18 @@ async fn one_home_has_one_supervisor_and_one_port_one_server() {
     assert_eq!(second.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(stderr.contains("another `run`") && stderr.contains("hint:"), "{stderr}");
+
+    for stage in ["collect", "score", "hint", "train"] {
+        let deadline = std::time::Instant::now() + crate::support::PATIENCE;
+        while !home.path().join(format!("state/{stage}.json")).exists() {
+            assert!(std::time::Instant::now() < deadline, "{stage} has no heartbeat");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let twin = one_shot(home.path(), &[stage]);
+        let stderr = String::from_utf8_lossy(&twin.stderr).into_owned();
+        assert!(!twin.status.success() && stderr.contains("hint:"), "{stage}: {stderr}");
+        assert!(twin.stdout.is_empty(), "{stage} worked beside its twin");
+    }
 
     let port = running.url.rsplit(':').next().unwrap().to_owned();
     let other = tempfile::tempdir().unwrap();

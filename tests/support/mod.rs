@@ -137,6 +137,12 @@ impl Drop for Running {
     }
 }
 
+/// A client; reqwest wants a provider of TLS also for plain http.
+pub fn client() -> reqwest::Client {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    reqwest::Client::builder().timeout(PATIENCE).build().unwrap()
+}
+
 /// One conversation: the whole history goes with each request, as chat clients do it.
 pub struct Conversation {
     url: String,
@@ -147,8 +153,7 @@ pub struct Conversation {
 impl Conversation {
     /// A conversation with the server at `url`.
     pub fn new(url: &str) -> Self {
-        let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-        Self { url: url.to_owned(), client, messages: Vec::new() }
+        Self { url: url.to_owned(), client: client(), messages: Vec::new() }
     }
 
     /// Says something and gives the reply's message. Replies are short, to be quick.
@@ -168,7 +173,7 @@ impl Conversation {
 
 /// Polls `/status` until `done` holds.
 pub async fn status_until(url: &str, done: impl Fn(&Value) -> bool) -> Value {
-    let client = reqwest::Client::new();
+    let client = client();
     let deadline = Instant::now() + PATIENCE;
     loop {
         let response = client.get(format!("{url}/status")).send().await.unwrap();
