@@ -57,13 +57,24 @@ fn submit(
     max_tokens: u32,
 ) -> Result<Generation, Box<dyn Error>> {
     let prompt = (0..prompt).map(|i| (i * 7919) % vocab).collect();
-    let sampling = Sampling { temperature: 0.6, top_p: 1.0, top_k: 0, seed: 1, max_tokens };
-    Ok(engine.submit(GenerateRequest { prompt, sampling, stop_ids: Arc::from([]) })?)
+    let sampling = Sampling {
+        temperature: 0.6,
+        top_p: 1.0,
+        top_k: 0,
+        seed: 1,
+        max_tokens,
+        ..Sampling::default()
+    };
+    Ok(engine.submit(GenerateRequest::new(prompt, sampling))?)
 }
 
 async fn token(generation: &mut Generation) -> Result<(), Box<dyn Error>> {
-    match generation.next().await {
-        Some(Emitted::Token { .. }) => Ok(()),
+    let first = match generation.next().await {
+        Some(Emitted::Begun { .. }) => generation.next().await,
+        other => other,
+    };
+    match first {
+        Some(Emitted::Token(_)) => Ok(()),
         other => Err(format!("expected a token, got {other:?}").into()),
     }
 }

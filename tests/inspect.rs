@@ -43,7 +43,14 @@ fn turn(number: u128) -> Turn {
         response_ids: vec![4, 5],
         response_logprobs: vec![-0.5, 0.0],
         version_spans: vec![VersionSpan { start: 0, version: Version(0) }],
-        sampling: Sampling { temperature: 0.6, top_p: 1.0, top_k: 0, seed: 1, max_tokens: 9 },
+        sampling: Sampling {
+            temperature: 0.6,
+            top_p: 1.0,
+            top_k: 0,
+            seed: 1,
+            max_tokens: 9,
+            ..Sampling::default()
+        },
         finish_reason: FinishReason::Stop,
     }
 }

@@ -97,6 +97,7 @@ impl Fixture {
                 top_k: 0,
                 seed: 1,
                 max_tokens: 9,
+                ..Sampling::default()
             },
             finish_reason: FinishReason::Stop,
         }

@@ -147,12 +147,13 @@ impl Engine {
     /// [`EngineError::Invalid`] where the request makes no sense.
     pub fn submit(&self, request: GenerateRequest) -> Result<Generation, EngineError> {
         check_sampling(&request.sampling)?;
+        check_adapter(request.adapter.as_deref())?;
         self.check_ids("prompt", &request.prompt)?;
         let reply = request.sampling.max_tokens as usize;
         self.check_length(request.prompt.len().saturating_add(reply))?;
         let seat = self.seat(Line::Reply)?;
-        // One more than the reply and its end, so that sending never has to wait.
-        let (channel, receiver) = mpsc::channel(reply + 2);
+        // The reply, its beginning and its end, so that sending never has to wait.
+        let (channel, receiver) = mpsc::channel(reply + 3);
         self.send(Command::Generate { request, channel, seat })?;
         Ok(Generation { channel: receiver, ended: false })
     }
@@ -270,6 +271,7 @@ impl Engine {
 
     fn check_score(&self, request: &ScoreRequest) -> Result<(), EngineError> {
         check_temperature(request.temperature)?;
+        check_adapter(request.adapter.as_deref())?;
         self.check_ids("ids", &request.ids)?;
         if request.start == 0 || request.start >= request.ids.len() {
             let reason =
@@ -319,6 +321,13 @@ fn check_sampling(sampling: &Sampling) -> Result<(), EngineError> {
         return Err(EngineError::Invalid { field: "max_tokens", reason: "0".to_owned() });
     }
     Ok(())
+}
+
+fn check_adapter(name: Option<&str>) -> Result<(), EngineError> {
+    match name {
+        None => Ok(()),
+        Some(name) => Err(EngineError::UnknownAdapter { name: name.to_owned() }),
+    }
 }
 
 fn check_temperature(temperature: f32) -> Result<(), EngineError> {

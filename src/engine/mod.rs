@@ -6,6 +6,7 @@
 //! [`Forward`] is what a model must be able to do. A swap becomes live between two steps:
 //! sequences in flight finish on the version that they began with.
 
+mod constraint;
 mod decoder;
 pub mod fake;
 mod forward;
@@ -17,12 +18,13 @@ pub mod scheduler;
 mod task;
 mod worker;
 
+pub use constraint::{AllowedIds, Constraint, ConstraintError};
 pub use decoder::KvCache;
 pub use forward::{Forward, ForwardError, Rows, Work};
 pub use handle::Engine;
 pub use request::{
     Answer, Emitted, EngineError, EngineOptions, EngineStats, GenerateRequest, Generation,
-    ScoreRequest, Scored,
+    SampledToken, ScoreRequest, Scored, TopLogprobs,
 };
 
 #[cfg(test)]

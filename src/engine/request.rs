@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::ForwardError;
+use super::{Constraint, ConstraintError, ForwardError};
 use crate::fault::Explain;
 use crate::rollout::{FinishReason, Sampling, Version};
 
@@ -42,7 +42,6 @@ impl Default for EngineOptions {
 }
 
 /// A prompt to be continued.
-#[derive(Clone, Debug, PartialEq)]
 pub struct GenerateRequest {
     /// The prompt: at least one id.
     pub prompt: Vec<u32>,
@@ -50,10 +49,24 @@ pub struct GenerateRequest {
     pub sampling: Sampling,
     /// Ids that end the reply; the one that did is its last token.
     pub stop_ids: Arc<[u32]>,
+    /// The adapter that answers beside the base, by its name; the base alone if absent.
+    pub adapter: Option<Arc<str>>,
+    /// How many of the most probable ids are reported with each token.
+    pub top_logprobs: usize,
+    /// What the reply has to follow.
+    pub constraint: Option<Box<dyn Constraint>>,
+}
+
+impl GenerateRequest {
+    /// A request to the base, without constraint, that nothing but its length ends.
+    pub fn new(prompt: Vec<u32>, sampling: Sampling) -> Self {
+        let stop_ids = Arc::from([]);
+        Self { prompt, sampling, stop_ids, adapter: None, top_logprobs: 0, constraint: None }
+    }
 }
 
 /// Tokens whose log-probabilities are wanted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScoreRequest {
     /// Prompt and reply.
     pub ids: Vec<u32>,
@@ -61,13 +74,22 @@ pub struct ScoreRequest {
     pub start: usize,
     /// The temperature T; 0 scores the plain logits.
     pub temperature: f32,
+    /// The adapter that scores beside the base, by its name; the base alone if absent.
+    pub adapter: Option<Arc<str>>,
+    /// How many of the most probable ids are reported for each scored position.
+    pub top_logprobs: usize,
 }
+
+/// Ids with their log-probabilities, most probable first.
+pub type TopLogprobs = Vec<(u32, f32)>;
 
 /// The answer to a [`ScoreRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
     /// Full-vocabulary log-softmax of logits / T at `ids[start..]`.
     pub logprobs: Vec<f32>,
+    /// For each of them the most probable ids of its position, if they were asked for; else empty.
+    pub top: Vec<TopLogprobs>,
     /// The one version that computed them.
     pub version: Version,
 }
@@ -75,15 +97,13 @@ pub struct Scored {
 /// What a [`Generation`] gives.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Emitted {
-    /// A sampled token.
-    Token {
-        /// Its id.
-        id: u32,
-        /// Full-vocabulary log-softmax of logits / T at the id, before any truncation.
-        logprob: f32,
-        /// The version that sampled it.
-        version: Version,
+    /// The prompt has been read; tokens follow.
+    Begun {
+        /// Tokens of the prompt that did not have to be computed: the prefix cache held them.
+        cached_tokens: usize,
     },
+    /// A sampled token.
+    Token(SampledToken),
     /// The reply is complete; nothing follows.
     Done {
         /// [`FinishReason::Stop`] or [`FinishReason::Length`].
@@ -91,6 +111,25 @@ pub enum Emitted {
     },
     /// The reply could not be completed; nothing follows.
     Failed(EngineError),
+}
+
+/// One token of a reply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampledToken {
+    /// Its id.
+    pub id: u32,
+    /// Full-vocabulary log-softmax of logits / T at the id, before penalties, truncation and
+    /// grammar: the one definition of a recorded log-probability.
+    pub logprob: f32,
+    /// Its log-probability in the distribution that it was really drawn from: after bias,
+    /// penalties, truncation and grammar. Equal to `logprob` where there were none.
+    pub drawn_logprob: f32,
+    /// Whether the grammar allowed no other id.
+    pub forced: bool,
+    /// The most probable ids at T, if they were asked for.
+    pub top: TopLogprobs,
+    /// The version that sampled it.
+    pub version: Version,
 }
 
 /// A reply that is being made. Dropping it frees its place at the next step.
@@ -104,13 +143,14 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// The next token; then exactly one `Done` or `Failed`; then `None`.
+    /// `Begun`, the tokens, then exactly one `Done` or `Failed` (which may come at any time); then
+    /// `None`.
     pub async fn next(&mut self) -> Option<Emitted> {
         if self.ended {
             return None;
         }
         let emitted = self.channel.recv().await.unwrap_or(Emitted::Failed(EngineError::Stopped));
-        self.ended = !matches!(emitted, Emitted::Token { .. });
+        self.ended = matches!(emitted, Emitted::Done { .. } | Emitted::Failed(_));
         Some(emitted)
     }
 }
@@ -165,6 +205,18 @@ pub enum EngineError {
         field: &'static str,
         /// What is wrong with it.
         reason: String,
+    },
+    /// No adapter has this name.
+    #[error("there is no adapter `{name}`")]
+    UnknownAdapter {
+        /// The name.
+        name: String,
+    },
+    /// The grammar could not be followed.
+    #[error("the reply could not follow its grammar")]
+    Constraint {
+        /// Why not.
+        source: ConstraintError,
     },
     /// The thread of the engine could not be started.
     #[error("the engine's thread could not be started: {reason}")]
@@ -221,6 +273,8 @@ impl Explain for EngineError {
             Self::Full { .. } => "engine_full",
             Self::TooLong { .. } => "too_long",
             Self::Invalid { .. } => "invalid_request",
+            Self::UnknownAdapter { .. } => "unknown_adapter",
+            Self::Constraint { .. } => "constraint",
             Self::Thread { .. } => "engine_thread",
             Self::Stopped => "engine_stopped",
             Self::NotFinite { .. } => "not_finite",
@@ -242,7 +296,7 @@ impl Explain for EngineError {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Invalid { .. } | Self::OtherModel { .. } => 2,
+            Self::Invalid { .. } | Self::OtherModel { .. } | Self::UnknownAdapter { .. } => 2,
             _ => 1,
         }
     }
@@ -269,6 +323,10 @@ pub struct EngineStats {
     pub steps: u64,
     /// Prompt tokens computed for replies.
     pub prompt_tokens: u64,
+    /// Tokens of prompts and scorings that the prefix cache held.
+    pub cached_tokens: u64,
+    /// Memory of the prefix cache that no running sequence holds, in tokens.
+    pub prefix_tokens: usize,
     /// Tokens sampled.
     pub generated_tokens: u64,
     /// Tokens computed for scoring.

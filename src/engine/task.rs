@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::forward::{AnyCache, ForwardError, Rows, Work};
 use super::handle::Seat;
-use super::request::{Emitted, EngineError, GenerateRequest, ScoreRequest, Scored};
+use super::request::{Emitted, EngineError, GenerateRequest, SampledToken, ScoreRequest, Scored};
 use super::sampler::Sampler;
 use super::scheduler::Part;
 use crate::rollout::{FinishReason, Version};
@@ -73,7 +73,7 @@ impl Task {
         answer: oneshot::Sender<Result<Scored, EngineError>>,
         seat: Seat,
     ) -> Self {
-        let ScoreRequest { ids, start, temperature } = request;
+        let ScoreRequest { ids, start, temperature, .. } = request;
         let logprobs = Vec::with_capacity(ids.len() - start);
         let goal = Goal::Score { start, temperature, logprobs, answer };
         Self { tokens: ids, cache: None, goal, _seat: seat }
@@ -126,7 +126,18 @@ impl Task {
                 self.tokens.push(id);
                 *left -= 1;
                 // The channel holds the whole reply, so it can only be closed.
-                if channel.try_send(Emitted::Token { id, logprob, version }).is_err() {
+                let token = SampledToken {
+                    id,
+                    logprob,
+                    drawn_logprob: logprob,
+                    forced: false,
+                    top: Vec::new(),
+                    version,
+                };
+                let begun = matches!(part, Part::Given { .. })
+                    .then(|| channel.try_send(Emitted::Begun { cached_tokens: 0 }));
+                drop(begun);
+                if channel.try_send(Emitted::Token(token)).is_err() {
                     return Some(End::Abandoned);
                 }
                 let reason = match *left {
@@ -161,7 +172,7 @@ impl Task {
                 drop(channel.try_send(Emitted::Failed(error)));
             }
             (Goal::Score { answer, logprobs, .. }, End::Complete(Complete::Score(version))) => {
-                drop(answer.send(Ok(Scored { logprobs, version })));
+                drop(answer.send(Ok(Scored { logprobs, top: Vec::new(), version })));
             }
             (Goal::Score { answer, .. }, End::Failed(error)) => drop(answer.send(Err(error))),
             (Goal::Reply { .. } | Goal::Score { .. }, End::Abandoned | End::Complete(_)) => {}

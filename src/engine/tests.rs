@@ -13,12 +13,12 @@ const CONTEXT: usize = 512;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn sampling(max_tokens: u32) -> Sampling {
-    Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, seed: 7, max_tokens }
+    Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, seed: 7, max_tokens, ..Sampling::default() }
 }
 
 fn request(prompt: &[u32], max_tokens: u32) -> GenerateRequest {
     let stop_ids = Arc::from([0_u32]);
-    GenerateRequest { prompt: prompt.to_vec(), sampling: sampling(max_tokens), stop_ids }
+    GenerateRequest { stop_ids, ..GenerateRequest::new(prompt.to_vec(), sampling(max_tokens)) }
 }
 
 fn script(ids: &[u32]) -> Fake {
@@ -47,7 +47,8 @@ async fn read(mut generation: Generation) -> Reply {
     loop {
         let next = tokio::time::timeout(PATIENCE, generation.next()).await.expect("no stall");
         match next.expect("a reply has an end") {
-            Emitted::Token { id, logprob, version } => {
+            Emitted::Begun { .. } => {}
+            Emitted::Token(SampledToken { id, logprob, version, .. }) => {
                 reply.ids.push(id);
                 reply.logprobs.push(logprob);
                 reply.versions.push(version);
@@ -132,9 +133,13 @@ async fn scoring_a_reply_gives_the_log_probabilities_that_were_recorded() {
         asked.stop_ids = Arc::from([]);
         let reply = read(engine.submit(asked).unwrap()).await;
         let ids: Vec<u32> = prompt.iter().chain(&reply.ids).copied().collect();
-        let request = ScoreRequest { ids, start: prompt.len(), temperature };
+        let request =
+            ScoreRequest { ids, start: prompt.len(), temperature, ..ScoreRequest::default() };
         let scored = engine.score(request).await.unwrap();
-        assert_eq!(scored, Scored { logprobs: reply.logprobs, version: Version::BASE });
+        assert_eq!(
+            scored,
+            Scored { logprobs: reply.logprobs, top: Vec::new(), version: Version::BASE }
+        );
     }
     assert_eq!(engine.stats().scored_tokens, 3 * (30 + 25 - 1));
 }
@@ -146,7 +151,8 @@ async fn scoring_may_start_anywhere_after_the_first_id() {
     let engine = start(model.clone(), options);
     let ids: Vec<u32> = vec![4, 8, 15, 16, 23, 42, 3, 9];
     for start in 1..ids.len() {
-        let request = ScoreRequest { ids: ids.clone(), start, temperature: 1.0 };
+        let request =
+            ScoreRequest { ids: ids.clone(), start, temperature: 1.0, ..ScoreRequest::default() };
         let scored = engine.score(request).await.unwrap();
         let expected: Vec<f32> = (start..ids.len())
             .map(|i| sampler::logprob(&model.logits(&ids[..i], i), ids[i], 1.0).unwrap())
@@ -234,7 +240,12 @@ async fn dropping_a_request_frees_its_place_and_memory() {
     let engine = start(model, options);
     let running = engine.submit(request(&[1], 100)).unwrap();
     let waiting = engine.submit(request(&[1], 100)).unwrap();
-    let scoring = engine.score(ScoreRequest { ids: vec![1; 500], start: 1, temperature: 1.0 });
+    let scoring = engine.score(ScoreRequest {
+        ids: vec![1; 500],
+        start: 1,
+        temperature: 1.0,
+        ..ScoreRequest::default()
+    });
     let kept = engine.submit(request(&[2], 3)).unwrap();
     until(&engine, |stats| stats.running == 1).await;
     drop((running, waiting, scoring));
@@ -259,7 +270,14 @@ async fn more_than_may_wait_is_refused_and_nothing_else_is() {
         EngineError::Full { requests: 5 },
         "two run and three wait"
     );
-    let score = || engine.score(ScoreRequest { ids: vec![1, 2], start: 1, temperature: 1.0 });
+    let score = || {
+        engine.score(ScoreRequest {
+            ids: vec![1, 2],
+            start: 1,
+            temperature: 1.0,
+            ..ScoreRequest::default()
+        })
+    };
     let scores: Vec<_> = (0..4).map(|_| score()).collect();
     assert_eq!(score().await, Err(EngineError::Full { requests: 4 }));
     gate.open();
@@ -308,7 +326,8 @@ async fn what_makes_no_sense_is_refused_by_name() {
     assert_eq!(field(&|r| r.sampling.top_p = 0.0), "top_p");
     assert_eq!(field(&|r| r.sampling.max_tokens = 0), "max_tokens");
     for start in [0, 2, 3] {
-        let request = ScoreRequest { ids: vec![1, 2], start, temperature: 1.0 };
+        let request =
+            ScoreRequest { ids: vec![1, 2], start, temperature: 1.0, ..ScoreRequest::default() };
         let error = engine.score(request).await.unwrap_err();
         assert!(matches!(error, EngineError::Invalid { field: "start", .. }), "{error}");
     }
@@ -324,7 +343,12 @@ async fn a_broken_version_fails_its_requests_and_no_others() {
         let seen = broken.seen();
         let engine = start(broken, EngineOptions::default());
         let generation = engine.submit(request(&[1], 4)).unwrap();
-        let score = engine.score(ScoreRequest { ids: vec![1, 2], start: 1, temperature: 1.0 });
+        let score = engine.score(ScoreRequest {
+            ids: vec![1, 2],
+            start: 1,
+            temperature: 1.0,
+            ..ScoreRequest::default()
+        });
         let reply = read(generation).await;
         let errors = [reply.end.unwrap_err(), score.await.unwrap_err()];
         for error in errors {
@@ -352,7 +376,8 @@ async fn draining_finishes_what_was_asked_and_takes_no_more() {
         assert_eq!(read(generation).await.ids, [5; 30]);
     }
     assert_eq!(engine.submit(request(&[1], 1)).unwrap_err(), EngineError::Stopped);
-    let score = ScoreRequest { ids: vec![1, 2], start: 1, temperature: 1.0 };
+    let score =
+        ScoreRequest { ids: vec![1, 2], start: 1, temperature: 1.0, ..ScoreRequest::default() };
     assert_eq!(engine.score(score).await, Err(EngineError::Stopped));
     let swap = engine.swap(Arc::new(script(&[1])), Version(1));
     assert_eq!(swap.await, Err(EngineError::Stopped));

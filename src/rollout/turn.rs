@@ -25,10 +25,39 @@ pub struct Sampling {
     pub top_p: f32,
     /// The k most probable tokens; 0 keeps all.
     pub top_k: u32,
+    /// Tokens at least this probable, relative to the most probable one; 0 keeps all.
+    pub min_p: f32,
+    /// Divides a positive logit, and multiplies a negative one, of each id that stands in the
+    /// prompt or the reply so far (arXiv 1909.05858); 1 changes nothing.
+    pub repetition_penalty: f32,
+    /// Taken off the logit of each id that the reply holds already; 0 changes nothing.
+    pub presence_penalty: f32,
+    /// Taken off the logit of an id once for each time that the reply holds it; 0 changes nothing.
+    pub frequency_penalty: f32,
+    /// Added to the logits of these ids.
+    pub logit_bias: Vec<(u32, f32)>,
     /// Seed of the request's own random stream, as given or as drawn.
     pub seed: u64,
     /// Limit on the number of response tokens.
     pub max_tokens: u32,
+}
+
+impl Default for Sampling {
+    /// Plain sampling at T = 1, of no token: `max_tokens` has to be said.
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
+            seed: 0,
+            max_tokens: 0,
+        }
+    }
 }
 
 /// One answered request: a row of the `turns` table.

@@ -65,7 +65,14 @@ pub fn turn(number: u128, start_us: i64, messages: &Value, reply: &str) -> Turn 
         response_ids: vec![3, 4],
         response_logprobs: vec![-0.5, -0.25],
         version_spans: vec![VersionSpan { start: 0, version: Version(0) }],
-        sampling: Sampling { temperature: 0.5, top_p: 1.0, top_k: 0, seed: 0, max_tokens: 9 },
+        sampling: Sampling {
+            temperature: 0.5,
+            top_p: 1.0,
+            top_k: 0,
+            seed: 0,
+            max_tokens: 9,
+            ..Sampling::default()
+        },
         finish_reason: FinishReason::Stop,
     }
 }

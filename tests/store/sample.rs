@@ -77,6 +77,7 @@ impl Sample for Turn {
                 top_k: rng.next_u32(),
                 seed: rng.next_u64(),
                 max_tokens: rng.next_u32(),
+                ..Sampling::default()
             },
             finish_reason: one_of(rng, FinishReason::ALL),
         }
@@ -104,6 +105,7 @@ impl Sample for Turn {
                 top_k: 0,
                 seed: u64::MAX,
                 max_tokens: u32::MAX,
+                ..Sampling::default()
             },
             finish_reason: FinishReason::Cancelled,
         };

@@ -35,6 +35,7 @@ pub fn turns() -> Vec<Turn> {
             top_k: 20,
             seed: u64::MAX,
             max_tokens: 8192,
+            ..Sampling::default()
         },
         finish_reason: FinishReason::Stop,
     };

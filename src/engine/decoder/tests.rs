@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::engine::{Emitted, Engine, EngineOptions, GenerateRequest, ScoreRequest};
+use crate::engine::{Emitted, Engine, EngineOptions, GenerateRequest, SampledToken, ScoreRequest};
 use crate::model::Causal;
 use crate::rollout::{Sampling, Version};
 
@@ -179,17 +179,20 @@ async fn a_reply_scored_by_its_ids_has_the_log_probabilities_recorded_when_it_wa
                 top_k: 0,
                 seed: n.into(),
                 max_tokens: 20 + 9 * n,
+                ..Sampling::default()
             };
             let prompt = tokens(1 + 30 * n as usize, n);
             let stop_ids = Arc::from([]);
-            let request = GenerateRequest { prompt: prompt.clone(), sampling, stop_ids };
+            let request =
+                GenerateRequest { stop_ids, ..GenerateRequest::new(prompt.clone(), sampling) };
             (prompt, engine.submit(request).unwrap())
         };
         for (prompt, mut generation) in (0..8).map(ask).collect::<Vec<_>>() {
             let (mut ids, mut recorded) = (prompt.clone(), Vec::new());
             while let Some(emitted) = generation.next().await {
                 match emitted {
-                    Emitted::Token { id, logprob, version } => {
+                    Emitted::Begun { .. } => {}
+                    Emitted::Token(SampledToken { id, logprob, version, .. }) => {
                         assert_eq!(version, Version(3));
                         ids.push(id);
                         recorded.push(logprob);
@@ -199,7 +202,12 @@ async fn a_reply_scored_by_its_ids_has_the_log_probabilities_recorded_when_it_wa
                 }
             }
             assert!(recorded.len() >= 20);
-            let request = ScoreRequest { ids: ids.clone(), start: prompt.len(), temperature };
+            let request = ScoreRequest {
+                ids: ids.clone(),
+                start: prompt.len(),
+                temperature,
+                ..ScoreRequest::default()
+            };
             let scored = engine.score(request).await.unwrap();
             assert_close(&scored.logprobs, &recorded, 1e-4, "scored by the engine");
             let scored = plain_logprobs(&golden(), &ids, prompt.len(), temperature);

@@ -3,7 +3,7 @@
 use super::*;
 
 fn sampling(temperature: f32, top_k: u32, top_p: f32, seed: u64) -> Sampling {
-    Sampling { temperature, top_p, top_k, seed, max_tokens: 1 }
+    Sampling { temperature, top_p, top_k, seed, max_tokens: 1, ..Sampling::default() }
 }
 
 const ROW: [f32; 6] = [1.0, 3.0, -2.0, 2.5, 3.0, 0.0];

@@ -68,7 +68,14 @@ impl Ask {
             response_ids: vec![2],
             response_logprobs: vec![-0.5],
             version_spans: vec![VersionSpan { start: 0, version: Version(0) }],
-            sampling: Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, seed: 0, max_tokens: 9 },
+            sampling: Sampling {
+                temperature: 1.0,
+                top_p: 1.0,
+                top_k: 0,
+                seed: 0,
+                max_tokens: 9,
+                ..Sampling::default()
+            },
             finish_reason: self.finish,
         }
     }

@@ -51,9 +51,8 @@ pub(super) async fn completions(
     })
     .await??;
     let generation = server.engine.submit(GenerateRequest {
-        prompt: asked.prompt.clone(),
-        sampling: asked.sampling.clone(),
         stop_ids: server.renderer.stop_ids().into(),
+        ..GenerateRequest::new(asked.prompt.clone(), asked.sampling.clone())
     })?;
     let wanted = Wanted {
         id: format!("chatcmpl-{}", asked.turn_id),
@@ -95,6 +94,7 @@ fn ask(
         top_k: request.top_k.unwrap_or(config.top_k),
         seed: request.seed.unwrap_or_else(|| rand::rng().random()),
         max_tokens: u32::try_from(wished.min(room)).unwrap_or(u32::MAX),
+        ..Sampling::default()
     };
     let no_train = header_text(headers, "x-no-train").is_some_and(|text| is_yes(&text));
     Ok(Asked {

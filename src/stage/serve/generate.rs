@@ -12,7 +12,7 @@ use super::errors::ApiError;
 use super::router::{blocking, json};
 use super::state::Server;
 use super::stop::Stops;
-use crate::engine::{Emitted, GenerateRequest as EngineRequest, ScoreRequest};
+use crate::engine::{Emitted, GenerateRequest as EngineRequest, SampledToken, ScoreRequest};
 use crate::protocol::{
     BadField, FinishInfo, GenerateAnswer, GenerateRequest, MetaInfo, Prompt, TokenScore,
 };
@@ -66,7 +66,8 @@ async fn score(
     let temperature = request.sampling.temperature;
     let start = first.max(1);
     let (logprobs, version) = if start < count {
-        let scored = ScoreRequest { ids: ids.clone(), start, temperature };
+        let scored =
+            ScoreRequest { ids: ids.clone(), start, temperature, ..ScoreRequest::default() };
         let scored = server.engine.score(scored).await?;
         (scored.logprobs, scored.version)
     } else {
@@ -114,8 +115,10 @@ async fn continued(
         top_k: params.top_k,
         seed: params.seed.unwrap_or_else(|| rand::rng().random()),
         max_tokens: params.max_new_tokens.min(u32::try_from(room).unwrap_or(u32::MAX)),
+        ..Sampling::default()
     };
-    let engine_request = EngineRequest { prompt: ids, sampling, stop_ids: stop_ids.clone().into() };
+    let stops = stop_ids.clone().into();
+    let engine_request = EngineRequest { stop_ids: stops, ..EngineRequest::new(ids, sampling) };
     let mut generation = server.engine.submit(engine_request)?;
     let mut detokenizer = server.renderer.detokenizer();
     let mut stops = Stops::new(params.stop.clone());
@@ -123,7 +126,8 @@ async fn continued(
     let mut by = server.live();
     loop {
         match generation.next().await {
-            Some(Emitted::Token { id, logprob, version }) => {
+            Some(Emitted::Begun { .. }) => {}
+            Some(Emitted::Token(SampledToken { id, logprob, version, .. })) => {
                 by = version;
                 output.ids.push(id);
                 if let Some(scores) = &mut output.scores {

@@ -152,8 +152,9 @@ impl Reply {
                 }
             };
             match emitted {
-                Some(Emitted::Token { id, logprob, version }) => {
-                    let (parts, stopped) = self.token(id, logprob, version);
+                Some(Emitted::Begun { .. }) => {}
+                Some(Emitted::Token(token)) => {
+                    let (parts, stopped) = self.token(token.id, token.logprob, token.version);
                     if !self.tell(parts).await {
                         return Ending::Cancelled;
                     }

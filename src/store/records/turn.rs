@@ -106,6 +106,7 @@ fn sampling(columns: &Columns<'_>) -> Result<Vec<Sampling>, Mismatch> {
             top_k: top_k.take()?,
             seed: seed.take()?,
             max_tokens: max_tokens.take()?,
+            ..Sampling::default()
         })
     })
 }
