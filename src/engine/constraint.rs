@@ -25,27 +25,30 @@ pub struct ConstraintError {
     pub reason: String,
 }
 
-/// A set of token ids, one bit each.
+/// A set of ids of one vocabulary, one bit each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedIds {
     words: Vec<u32>,
+    vocab: usize,
 }
 
 impl AllowedIds {
     /// No id of a vocabulary of `vocab`.
     pub fn none(vocab: usize) -> Self {
-        Self { words: vec![0; vocab.div_ceil(32)] }
+        Self { words: vec![0; vocab.div_ceil(32)], vocab }
     }
 
-    /// Takes every id out.
-    pub fn clear(&mut self) {
-        self.words.fill(0);
+    /// No id of a vocabulary of `vocab` again, whatever was there.
+    pub fn reset(&mut self, vocab: usize) {
+        self.words.clear();
+        self.words.resize(vocab.div_ceil(32), 0);
+        self.vocab = vocab;
     }
 
     /// Puts an id in; one beyond the vocabulary is ignored.
     pub fn insert(&mut self, id: u32) {
-        if let Some(word) = self.words.get_mut(id as usize / 32) {
-            *word |= 1 << (id % 32);
+        if (id as usize) < self.vocab {
+            self.words[id as usize / 32] |= 1 << (id % 32);
         }
     }
 
@@ -54,9 +57,15 @@ impl AllowedIds {
         self.words.get(id as usize / 32).is_some_and(|word| word >> (id % 32) & 1 == 1)
     }
 
-    /// The bits, id 0 in the lowest of the first word: for grammars that work on whole words.
-    pub fn words_mut(&mut self) -> &mut [u32] {
-        &mut self.words
+    /// Puts in every id whose bit is set, id 0 in the lowest of the first word; bits beyond the
+    /// vocabulary are ignored, words that are missing count as 0.
+    pub fn insert_words(&mut self, words: &[u32]) {
+        for (own, word) in self.words.iter_mut().zip(words) {
+            *own |= word;
+        }
+        if let (Some(last), rest @ 1..) = (self.words.last_mut(), self.vocab % 32) {
+            *last &= (1 << rest) - 1;
+        }
     }
 
     /// How many ids are in.
@@ -78,13 +87,17 @@ mod tests {
     fn ids_are_bits() {
         let mut allowed = AllowedIds::none(70);
         assert!(allowed.is_empty());
-        for id in [0, 31, 32, 69, 1000] {
+        for id in [0, 31, 32, 69, 70, 1000] {
             allowed.insert(id);
         }
         assert_eq!(allowed.len(), 4);
-        assert!(allowed.contains(69) && !allowed.contains(68) && !allowed.contains(1000));
-        assert_eq!(allowed.words_mut()[0], 1 | 1 << 31);
-        allowed.clear();
+        assert!(allowed.contains(69) && !allowed.contains(68) && !allowed.contains(70));
+        allowed.reset(65);
         assert!(allowed.is_empty());
+        allowed.insert_words(&[1 << 31, 0, u32::MAX, 1]);
+        let ids: Vec<u32> = (0..200).filter(|id| allowed.contains(*id)).collect();
+        assert_eq!(ids, [31, 64], "nothing beyond the vocabulary");
+        allowed.insert_words(&[1]);
+        assert_eq!(allowed.len(), 3, "missing words are 0");
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::host::{self, Heads, HostCache, Segment};
-use super::{Forward, ForwardError, Rows, Work, sampler};
+use super::{Forward, ForwardError, Rows, TopLogprobs, Work, sampler};
 use crate::model::{Attend, Decoder, attend_chunk};
 
 /// Tokens of the smallest cache that is allocated, and the step in which caches grow.
@@ -203,7 +203,7 @@ impl Forward for Decoder {
 /// What a row of logits is wanted for.
 enum Wanted {
     Logits,
-    Logprob { id: u32, temperature: f32 },
+    Logprob { id: u32, temperature: f32, top: usize },
 }
 
 /// A row of the batch that goes through the head.
@@ -224,12 +224,12 @@ fn wanted_rows(work: &[Work<'_, KvCache>]) -> Vec<Row> {
         match work.rows {
             Rows::None => {}
             Rows::Last => rows.push(Row { index: end - 1, work: index, wanted: Wanted::Logits }),
-            Rows::Scored { targets, temperature } => {
+            Rows::Scored { targets, temperature, top } => {
                 let first = end - targets.len() as u32;
                 rows.extend((first..).zip(targets).map(|(row, &id)| Row {
                     index: row,
                     work: index,
-                    wanted: Wanted::Logprob { id, temperature },
+                    wanted: Wanted::Logprob { id, temperature, top },
                 }));
             }
         }
@@ -237,12 +237,15 @@ fn wanted_rows(work: &[Work<'_, KvCache>]) -> Vec<Row> {
     rows
 }
 
-/// What one row of logits gives. A log-probability of logits that are no numbers is none either.
-fn reduce(row: &Row, logits: &[f32]) -> Vec<f32> {
+/// What one row of logits gives, and its most probable ids where they are wanted. A
+/// log-probability of logits that are no numbers is none either.
+fn reduce(row: &Row, logits: &[f32]) -> (Vec<f32>, Option<TopLogprobs>) {
     match row.wanted {
-        Wanted::Logits => logits.to_vec(),
-        Wanted::Logprob { id, temperature } => {
-            vec![sampler::logprob(logits, id, temperature).unwrap_or(f32::NAN)]
+        Wanted::Logits => (logits.to_vec(), None),
+        Wanted::Logprob { id, temperature, top } => {
+            let scored = sampler::logprob_and_top(logits, id, temperature, top);
+            let (logprob, best) = scored.unwrap_or((f32::NAN, Vec::new()));
+            (vec![logprob], (top > 0).then_some(best))
         }
     }
 }
@@ -264,13 +267,14 @@ fn fill(
         let logits: Vec<f32> = logits
             .try_into_vec_as()
             .map_err(|error| ForwardError { reason: format!("no logits came: {error}") })?;
-        let reduced: Vec<Vec<f32>> = chunk
+        let reduced: Vec<(Vec<f32>, Option<TopLogprobs>)> = chunk
             .par_iter()
             .zip(logits.par_chunks_exact(vocab))
             .map(|(row, logits)| reduce(row, logits))
             .collect();
-        for (row, values) in chunk.iter().zip(reduced) {
+        for (row, (values, top)) in chunk.iter().zip(reduced) {
             work[row.work].out.extend(values);
+            work[row.work].top.extend(top);
         }
     }
     Ok(())

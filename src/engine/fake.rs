@@ -153,13 +153,15 @@ impl Fake {
                 let prompt = *work.cache.prompt.get_or_insert(tokens.len());
                 work.out = self.logits(tokens, prompt);
             }
-            Rows::Scored { targets, temperature } => {
+            Rows::Scored { targets, temperature, top } => {
                 let first = before + work.tokens.len() - targets.len() + 1;
-                let logprob = |(end, id): (usize, &u32)| {
+                for (end, id) in (first..).zip(targets) {
                     let row = self.logits(&tokens[..end], tokens.len());
-                    sampler::logprob(&row, *id, temperature).unwrap_or(f32::NAN)
-                };
-                work.out = (first..).zip(targets).map(logprob).collect();
+                    let scored = sampler::logprob_and_top(&row, *id, temperature, top);
+                    let (logprob, best) = scored.unwrap_or((f32::NAN, Vec::new()));
+                    work.out.push(logprob);
+                    work.top.extend((top > 0).then_some(best));
+                }
             }
         }
     }

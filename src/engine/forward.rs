@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::TopLogprobs;
+
 /// One weights version, able to advance any number of sequences by any number of tokens.
 pub trait Forward: Send + Sync + 'static {
     /// What is kept of one sequence: its keys and values so far.
@@ -34,6 +36,15 @@ pub struct Work<'a, C> {
     pub rows: Rows<'a>,
     /// What came back; its shape is told by `rows`. Empty before the step.
     pub out: Vec<f32>,
+    /// The most probable ids of each scored position, where `rows` asks for them; else empty.
+    pub top: Vec<TopLogprobs>,
+}
+
+impl<'a, C> Work<'a, C> {
+    /// Work that is still to be done.
+    pub fn new(tokens: &'a [u32], cache: &'a mut C, rows: Rows<'a>) -> Self {
+        Self { tokens, cache, rows, out: Vec::new(), top: Vec::new() }
+    }
 }
 
 /// What is wanted of a work's tokens.
@@ -50,6 +61,9 @@ pub enum Rows<'a> {
         targets: &'a [u32],
         /// The temperature T.
         temperature: f32,
+        /// How many of the most probable ids go into `top` for each target; with 0, `top` stays
+        /// empty.
+        top: usize,
     },
 }
 
@@ -86,16 +100,16 @@ impl<F: Forward> AnyForward for F {
     fn forward(&self, work: &mut [Work<'_, AnyCache>]) -> Result<(), ForwardError> {
         let mut outs = Vec::with_capacity(work.len());
         let mut typed = Vec::with_capacity(work.len());
-        for Work { tokens, cache, rows, out } in work {
+        for Work { tokens, cache, rows, out, top } in work {
             let cache = cache.downcast_mut::<F::Cache>().ok_or_else(|| ForwardError {
                 reason: "a cache of another kind of model".to_owned(),
             })?;
-            typed.push(Work { tokens, cache, rows: *rows, out: Vec::new() });
-            outs.push(out);
+            typed.push(Work::new(tokens, cache, *rows));
+            outs.push((out, top));
         }
         Forward::forward(self, &mut typed)?;
-        for (out, work) in outs.into_iter().zip(typed) {
-            *out = work.out;
+        for ((out, top), work) in outs.into_iter().zip(typed) {
+            (*out, *top) = (work.out, work.top);
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::check::{check_constraint, check_options, check_sampling, check_temperature, check_top};
 use super::forward::{Forward, Model};
 use super::request::{
     Answer, Emitted, EngineError, EngineOptions, EngineStats, GenerateRequest, Generation,
@@ -15,7 +16,7 @@ use super::request::{
 };
 use super::scheduler::Line;
 use super::worker::Worker;
-use crate::rollout::{Sampling, Version};
+use crate::rollout::Version;
 
 /// Swaps that may be under way to the thread beside the requests that the limits allow.
 const SWAPS_MAX: usize = 64;
@@ -146,7 +147,9 @@ impl Engine {
     /// [`EngineError::Full`], [`EngineError::TooLong`], [`EngineError::Stopped`], or
     /// [`EngineError::Invalid`] where the request makes no sense.
     pub fn submit(&self, request: GenerateRequest) -> Result<Generation, EngineError> {
-        check_sampling(&request.sampling)?;
+        check_sampling(&request.sampling, self.shared.vocab)?;
+        check_constraint(&request)?;
+        check_top(request.top_logprobs)?;
         check_adapter(request.adapter.as_deref())?;
         self.check_ids("prompt", &request.prompt)?;
         let reply = request.sampling.max_tokens as usize;
@@ -271,6 +274,7 @@ impl Engine {
 
     fn check_score(&self, request: &ScoreRequest) -> Result<(), EngineError> {
         check_temperature(request.temperature)?;
+        check_top(request.top_logprobs)?;
         check_adapter(request.adapter.as_deref())?;
         self.check_ids("ids", &request.ids)?;
         if request.start == 0 || request.start >= request.ids.len() {
@@ -297,43 +301,9 @@ impl Engine {
     }
 }
 
-fn check_options(options: &EngineOptions) -> Result<(), EngineError> {
-    let limits = [
-        ("running_max", options.running_max),
-        ("scoring_max", options.scoring_max),
-        ("waiting_max", options.waiting_max),
-        ("prefill_chunk", options.prefill_chunk),
-        ("cache_tokens_max", options.cache_tokens_max),
-    ];
-    match limits.into_iter().find(|(_, limit)| *limit == 0) {
-        Some((field, _)) => Err(EngineError::Invalid { field, reason: "0".to_owned() }),
-        None => Ok(()),
-    }
-}
-
-fn check_sampling(sampling: &Sampling) -> Result<(), EngineError> {
-    check_temperature(sampling.temperature)?;
-    if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
-        let reason = format!("{}, expected above 0, at most 1", sampling.top_p);
-        return Err(EngineError::Invalid { field: "top_p", reason });
-    }
-    if sampling.max_tokens == 0 {
-        return Err(EngineError::Invalid { field: "max_tokens", reason: "0".to_owned() });
-    }
-    Ok(())
-}
-
 fn check_adapter(name: Option<&str>) -> Result<(), EngineError> {
     match name {
         None => Ok(()),
         Some(name) => Err(EngineError::UnknownAdapter { name: name.to_owned() }),
     }
-}
-
-fn check_temperature(temperature: f32) -> Result<(), EngineError> {
-    if temperature.is_finite() && temperature >= 0.0 {
-        return Ok(());
-    }
-    let reason = format!("{temperature}, expected 0 or more");
-    Err(EngineError::Invalid { field: "temperature", reason })
 }

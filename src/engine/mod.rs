@@ -6,6 +6,7 @@
 //! [`Forward`] is what a model must be able to do. A swap becomes live between two steps:
 //! sequences in flight finish on the version that they began with.
 
+mod check;
 mod constraint;
 mod decoder;
 pub mod fake;
@@ -24,8 +25,10 @@ pub use forward::{Forward, ForwardError, Rows, Work};
 pub use handle::Engine;
 pub use request::{
     Answer, Emitted, EngineError, EngineOptions, EngineStats, GenerateRequest, Generation,
-    SampledToken, ScoreRequest, Scored, TopLogprobs,
+    SampledToken, ScoreRequest, Scored, TOP_LOGPROBS_MAX, TopLogprobs,
 };
 
+#[cfg(test)]
+mod drawing_tests;
 #[cfg(test)]
 mod tests;

@@ -51,9 +51,10 @@ pub struct GenerateRequest {
     pub stop_ids: Arc<[u32]>,
     /// The adapter that answers beside the base, by its name; the base alone if absent.
     pub adapter: Option<Arc<str>>,
-    /// How many of the most probable ids are reported with each token.
+    /// How many of the most probable ids are reported with each token, at most
+    /// [`TOP_LOGPROBS_MAX`].
     pub top_logprobs: usize,
-    /// What the reply has to follow.
+    /// What the reply has to follow; then `stop_ids` may not be empty.
     pub constraint: Option<Box<dyn Constraint>>,
 }
 
@@ -76,9 +77,13 @@ pub struct ScoreRequest {
     pub temperature: f32,
     /// The adapter that scores beside the base, by its name; the base alone if absent.
     pub adapter: Option<Arc<str>>,
-    /// How many of the most probable ids are reported for each scored position.
+    /// How many of the most probable ids are reported for each scored position, at most
+    /// [`TOP_LOGPROBS_MAX`].
     pub top_logprobs: usize,
 }
+
+/// Most ids that are reported for one position.
+pub const TOP_LOGPROBS_MAX: usize = 256;
 
 /// Ids with their log-probabilities, most probable first.
 pub type TopLogprobs = Vec<(u32, f32)>;
@@ -122,7 +127,8 @@ pub struct SampledToken {
     /// grammar: the one definition of a recorded log-probability.
     pub logprob: f32,
     /// Its log-probability in the distribution that it was really drawn from: after bias,
-    /// penalties, truncation and grammar. Equal to `logprob` where there were none.
+    /// penalties, truncation and grammar. Equal to `logprob` where there were none; 0 where T is
+    /// 0, which leaves no choice.
     pub drawn_logprob: f32,
     /// Whether the grammar allowed no other id.
     pub forced: bool,

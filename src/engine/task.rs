@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::constraint::{AllowedIds, Constraint, ConstraintError};
 use super::forward::{AnyCache, ForwardError, Rows, Work};
 use super::handle::Seat;
-use super::request::{Emitted, EngineError, GenerateRequest, SampledToken, ScoreRequest, Scored};
-use super::sampler::Sampler;
+use super::request::{
+    Emitted, EngineError, GenerateRequest, SampledToken, ScoreRequest, Scored, TopLogprobs,
+};
+use super::sampler::{Choice, Drawn, Sampler};
 use super::scheduler::Part;
 use crate::rollout::{FinishReason, Version};
 
@@ -22,19 +25,36 @@ pub(super) struct Task {
 }
 
 enum Goal {
-    Reply {
-        sampler: Box<Sampler>,
-        stop_ids: Arc<[u32]>,
-        /// Tokens that may still be sampled.
-        left: u32,
-        channel: mpsc::Sender<Emitted>,
-    },
+    Reply(Box<Reply>),
     Score {
         start: usize,
         temperature: f32,
+        /// How many of the most probable ids are wanted at each position.
+        top_count: usize,
         logprobs: Vec<f32>,
+        top: Vec<TopLogprobs>,
         answer: oneshot::Sender<Result<Scored, EngineError>>,
     },
+}
+
+/// A reply that is being drawn.
+struct Reply {
+    sampler: Sampler,
+    stop_ids: Arc<[u32]>,
+    /// Tokens that may still be sampled.
+    left: u32,
+    /// From so many left on, an id that ends the reply may come.
+    may_end_at: u32,
+    constraint: Option<Box<dyn Constraint>>,
+    /// What the constraint allows, as of the last token.
+    allowed: AllowedIds,
+    channel: mpsc::Sender<Emitted>,
+}
+
+/// What the model gave for a part: see [`Work`].
+pub(super) struct Given {
+    pub(super) out: Vec<f32>,
+    pub(super) top: Vec<TopLogprobs>,
 }
 
 /// How a request ends.
@@ -59,13 +79,17 @@ impl Task {
         channel: mpsc::Sender<Emitted>,
         seat: Seat,
     ) -> Self {
-        let goal = Goal::Reply {
-            sampler: Box::new(Sampler::new(&request.sampling)),
-            stop_ids: request.stop_ids,
-            left: request.sampling.max_tokens,
+        let GenerateRequest { prompt, sampling, stop_ids, top_logprobs, constraint, .. } = request;
+        let goal = Goal::Reply(Box::new(Reply {
+            sampler: Sampler::new(&sampling, &prompt, top_logprobs),
+            stop_ids,
+            left: sampling.max_tokens,
+            may_end_at: sampling.max_tokens.saturating_sub(sampling.min_tokens),
+            constraint,
+            allowed: AllowedIds::default(),
             channel,
-        };
-        Self { tokens: request.prompt, cache: None, goal, _seat: seat }
+        }));
+        Self { tokens: prompt, cache: None, goal, _seat: seat }
     }
 
     pub(super) fn scoring(
@@ -73,9 +97,9 @@ impl Task {
         answer: oneshot::Sender<Result<Scored, EngineError>>,
         seat: Seat,
     ) -> Self {
-        let ScoreRequest { ids, start, temperature, .. } = request;
+        let ScoreRequest { ids, start, temperature, top_logprobs: top_count, .. } = request;
         let logprobs = Vec::with_capacity(ids.len() - start);
-        let goal = Goal::Score { start, temperature, logprobs, answer };
+        let goal = Goal::Score { start, temperature, top_count, logprobs, top: vec![], answer };
         Self { tokens: ids, cache: None, goal, _seat: seat }
     }
 
@@ -86,7 +110,7 @@ impl Task {
     /// Whether its asker has gone.
     pub(super) fn is_abandoned(&self) -> bool {
         match &self.goal {
-            Goal::Reply { channel, .. } => channel.is_closed(),
+            Goal::Reply(reply) => reply.channel.is_closed(),
             Goal::Score { answer, .. } => answer.is_closed(),
         }
     }
@@ -98,61 +122,43 @@ impl Task {
         })?;
         let (range, rows) = match (part, &self.goal) {
             (Part::Decode(_), _) => (self.tokens.len() - 1..self.tokens.len(), Rows::Last),
-            (Part::Given { tokens, last, .. }, Goal::Reply { .. }) => {
+            (Part::Given { tokens, last, .. }, Goal::Reply(_)) => {
                 (tokens.clone(), if *last { Rows::Last } else { Rows::None })
             }
-            (Part::Given { tokens, .. }, Goal::Score { start, temperature, .. }) => {
+            (Part::Given { tokens, .. }, Goal::Score { start, temperature, top_count, .. }) => {
                 let first = (tokens.start + 1).max(*start);
                 let targets = self.tokens.get(first..tokens.end + 1).unwrap_or_default();
-                let scored = Rows::Scored { targets, temperature: *temperature };
+                let scored = Rows::Scored { targets, temperature: *temperature, top: *top_count };
                 (tokens.clone(), if targets.is_empty() { Rows::None } else { scored })
             }
         };
-        Ok(Work { tokens: &self.tokens[range], cache, rows, out: Vec::new() })
+        Ok(Work::new(&self.tokens[range], cache, rows))
     }
 
     /// Takes what the model gave for `part`; how the request ends, if it does.
-    pub(super) fn take(&mut self, part: &Part, out: &[f32], version: Version) -> Option<End> {
+    pub(super) fn take(&mut self, part: &Part, given: Given, version: Version) -> Option<End> {
         let last = !matches!(part, Part::Given { last: false, .. });
         match &mut self.goal {
-            Goal::Reply { sampler, stop_ids, left, channel } => {
-                if !last {
-                    return None;
+            Goal::Reply(_) if !last => None,
+            Goal::Reply(reply) => {
+                if matches!(part, Part::Given { .. }) {
+                    drop(reply.channel.try_send(Emitted::Begun { cached_tokens: 0 }));
                 }
-                let (id, logprob) = match sampler.sample(out) {
+                let drawn = match reply.draw(&given.out, version) {
                     Ok(drawn) => drawn,
-                    Err(bad) => return Some(not_finite(version, bad.id, bad.value)),
+                    Err(error) => return Some(End::Failed(error)),
                 };
-                self.tokens.push(id);
-                *left -= 1;
-                // The channel holds the whole reply, so it can only be closed.
-                let token = SampledToken {
-                    id,
-                    logprob,
-                    drawn_logprob: logprob,
-                    forced: false,
-                    top: Vec::new(),
-                    version,
-                };
-                let begun = matches!(part, Part::Given { .. })
-                    .then(|| channel.try_send(Emitted::Begun { cached_tokens: 0 }));
-                drop(begun);
-                if channel.try_send(Emitted::Token(token)).is_err() {
-                    return Some(End::Abandoned);
-                }
-                let reason = match *left {
-                    _ if stop_ids.contains(&id) => FinishReason::Stop,
-                    0 => FinishReason::Length,
-                    _ => return None,
-                };
-                Some(End::Complete(Complete::Reply(reason)))
+                self.tokens.push(drawn.id);
+                reply.tell(drawn, version)
             }
-            Goal::Score { logprobs, start, .. } => {
-                if let Some(index) = out.iter().position(|logprob| !logprob.is_finite()) {
-                    let id = self.tokens[*start + logprobs.len() + index];
-                    return Some(not_finite(version, id as usize, out[index]));
+            Goal::Score { logprobs, start, top, .. } => {
+                if let Some(index) = given.out.iter().position(|logprob| !logprob.is_finite()) {
+                    let id = self.tokens[*start + logprobs.len() + index] as usize;
+                    let value = given.out[index];
+                    return Some(End::Failed(EngineError::NotFinite { version, id, value }));
                 }
-                logprobs.extend_from_slice(out);
+                logprobs.extend(given.out);
+                top.extend(given.top);
                 last.then_some(End::Complete(Complete::Score(version)))
             }
         }
@@ -165,21 +171,65 @@ impl Task {
         drop((cache, seat));
         // Whoever asked may have gone: then nobody needs to be told.
         match (goal, end) {
-            (Goal::Reply { channel, .. }, End::Complete(Complete::Reply(reason))) => {
-                drop(channel.try_send(Emitted::Done { reason }));
+            (Goal::Reply(reply), End::Complete(Complete::Reply(reason))) => {
+                drop(reply.channel.try_send(Emitted::Done { reason }));
             }
-            (Goal::Reply { channel, .. }, End::Failed(error)) => {
-                drop(channel.try_send(Emitted::Failed(error)));
+            (Goal::Reply(reply), End::Failed(error)) => {
+                drop(reply.channel.try_send(Emitted::Failed(error)));
             }
-            (Goal::Score { answer, logprobs, .. }, End::Complete(Complete::Score(version))) => {
-                drop(answer.send(Ok(Scored { logprobs, top: Vec::new(), version })));
+            (
+                Goal::Score { answer, logprobs, top, .. },
+                End::Complete(Complete::Score(version)),
+            ) => {
+                drop(answer.send(Ok(Scored { logprobs, top, version })));
             }
             (Goal::Score { answer, .. }, End::Failed(error)) => drop(answer.send(Err(error))),
-            (Goal::Reply { .. } | Goal::Score { .. }, End::Abandoned | End::Complete(_)) => {}
+            (Goal::Reply(_) | Goal::Score { .. }, End::Abandoned | End::Complete(_)) => {}
         }
     }
 }
 
-fn not_finite(version: Version, id: usize, value: f32) -> End {
-    End::Failed(EngineError::NotFinite { version, id, value })
+impl Reply {
+    /// Draws the next token of `logits`, within the constraint if there is one.
+    fn draw(&mut self, logits: &[f32], version: Version) -> Result<Drawn, EngineError> {
+        let failed = |source: ConstraintError| EngineError::Constraint { source };
+        if let Some(constraint) = &mut self.constraint {
+            self.allowed.reset(logits.len());
+            constraint.allow(&mut self.allowed).map_err(failed)?;
+            if self.allowed.is_empty() {
+                let reason = "it allows no id of the model's vocabulary".to_owned();
+                return Err(failed(ConstraintError { reason }));
+            }
+        }
+        let choice = Choice {
+            allowed: self.constraint.is_some().then_some(&self.allowed),
+            banned: if self.left > self.may_end_at { &self.stop_ids } else { &[] },
+        };
+        let drawn = self.sampler.sample(logits, choice).map_err(|bad| EngineError::NotFinite {
+            version,
+            id: bad.id,
+            value: bad.value,
+        })?;
+        if let Some(constraint) = &mut self.constraint {
+            constraint.accept(drawn.id).map_err(failed)?;
+        }
+        Ok(drawn)
+    }
+
+    /// Tells of a token; how the reply ends, if it does.
+    fn tell(&mut self, drawn: Drawn, version: Version) -> Option<End> {
+        self.left -= 1;
+        let Drawn { id, logprob, drawn_logprob, forced, top } = drawn;
+        let token = SampledToken { id, logprob, drawn_logprob, forced, top, version };
+        // The channel holds the whole reply, so it can only be closed.
+        if self.channel.try_send(Emitted::Token(token)).is_err() {
+            return Some(End::Abandoned);
+        }
+        let reason = match self.left {
+            _ if self.stop_ids.contains(&id) => FinishReason::Stop,
+            0 => FinishReason::Length,
+            _ => return None,
+        };
+        Some(End::Complete(Complete::Reply(reason)))
+    }
 }

@@ -325,6 +325,21 @@ async fn what_makes_no_sense_is_refused_by_name() {
     assert_eq!(field(&|r| r.sampling.temperature = -1.0), "temperature");
     assert_eq!(field(&|r| r.sampling.top_p = 0.0), "top_p");
     assert_eq!(field(&|r| r.sampling.max_tokens = 0), "max_tokens");
+    assert_eq!(field(&|r| r.sampling.min_tokens = 2), "min_tokens");
+    for min_p in [-0.1, 1.1, f32::NAN] {
+        assert_eq!(field(&|r| r.sampling.min_p = min_p), "min_p");
+    }
+    for penalty in [0.0, -1.0, 11.0, f32::NAN] {
+        assert_eq!(field(&|r| r.sampling.repetition_penalty = penalty), "repetition_penalty");
+    }
+    for penalty in [-2.1, 2.1, f32::NAN] {
+        assert_eq!(field(&|r| r.sampling.presence_penalty = penalty), "presence_penalty");
+        assert_eq!(field(&|r| r.sampling.frequency_penalty = penalty), "frequency_penalty");
+    }
+    for bias in [(VOCAB as u32, 1.0), (1, 100.1), (1, f32::NAN)] {
+        assert_eq!(field(&|r| r.sampling.logit_bias = vec![(2, 1.0), bias]), "logit_bias");
+    }
+    assert_eq!(field(&|r| r.top_logprobs = TOP_LOGPROBS_MAX + 1), "top_logprobs");
     for start in [0, 2, 3] {
         let request =
             ScoreRequest { ids: vec![1, 2], start, temperature: 1.0, ..ScoreRequest::default() };

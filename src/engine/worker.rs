@@ -7,11 +7,11 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 use tokio::sync::oneshot;
 
-use super::forward::{ForwardError, Model};
+use super::forward::{ForwardError, Model, Rows};
 use super::handle::{Command, Phase, Shared};
 use super::request::{EngineError, EngineStats};
 use super::scheduler::{Demand, Limits, Line, Part, Scheduler, Ticket};
-use super::task::{End, Task};
+use super::task::{End, Given, Task};
 use crate::rollout::Version;
 
 /// A version that waits to go live.
@@ -205,9 +205,9 @@ impl Worker {
         };
         match outs {
             Ok(outs) => {
-                for ((ticket, part, mut task), out) in batch.into_iter().zip(outs) {
+                for ((ticket, part, mut task), given) in batch.into_iter().zip(outs) {
                     self.count(&part, &task);
-                    match task.take(&part, &out, version) {
+                    match task.take(&part, given, version) {
                         Some(end) => self.end(ticket, task, end),
                         None => drop(self.tasks.insert(ticket, task)),
                     }
@@ -260,10 +260,7 @@ impl Worker {
 }
 
 /// One batch through the model; a panic in there fails the batch and no more.
-fn forward(
-    model: &Model,
-    batch: &mut [(Ticket, Part, Task)],
-) -> Result<Vec<Vec<f32>>, ForwardError> {
+fn forward(model: &Model, batch: &mut [(Ticket, Part, Task)]) -> Result<Vec<Given>, ForwardError> {
     let mut work = Vec::with_capacity(batch.len());
     for (_, part, task) in batch {
         work.push(task.work(part)?);
@@ -272,15 +269,20 @@ fn forward(
     computed.map_err(|panic| ForwardError { reason: panic_text(&*panic) })??;
     work.into_iter()
         .map(|work| {
-            let expected = match work.rows {
-                super::Rows::None => 0,
-                super::Rows::Last => model.vocab(),
-                super::Rows::Scored { targets, .. } => targets.len(),
+            let (expected, tops) = match work.rows {
+                Rows::None => (0, 0),
+                Rows::Last => (model.vocab(), 0),
+                Rows::Scored { targets, top: 0, .. } => (targets.len(), 0),
+                Rows::Scored { targets, .. } => (targets.len(), targets.len()),
             };
-            if work.out.len() == expected {
-                return Ok(work.out);
+            if (work.out.len(), work.top.len()) == (expected, tops) {
+                return Ok(Given { out: work.out, top: work.top });
             }
-            let reason = format!("it gave {} values, expected {expected}", work.out.len());
+            let reason = format!(
+                "it gave {} values and {} lists of ids, expected {expected} and {tops}",
+                work.out.len(),
+                work.top.len()
+            );
             Err(ForwardError { reason })
         })
         .collect()

@@ -40,6 +40,9 @@ pub struct Sampling {
     pub seed: u64,
     /// Limit on the number of response tokens.
     pub max_tokens: u32,
+    /// Before so many response tokens no id that ends the reply is drawn, except where a grammar
+    /// leaves nothing else.
+    pub min_tokens: u32,
 }
 
 impl Default for Sampling {
@@ -56,6 +59,7 @@ impl Default for Sampling {
             logit_bias: Vec::new(),
             seed: 0,
             max_tokens: 0,
+            min_tokens: 0,
         }
     }
 }

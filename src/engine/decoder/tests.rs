@@ -43,7 +43,7 @@ fn plain_logprobs(decoder: &Decoder, tokens: &[u32], start: usize, temperature: 
 
 /// Feeds one sequence; the last row of logits.
 fn feed(decoder: &Decoder, cache: &mut KvCache, tokens: &[u32]) -> Vec<f32> {
-    let mut work = [Work { tokens, cache, rows: Rows::Last, out: Vec::new() }];
+    let mut work = [Work::new(tokens, cache, Rows::Last)];
     decoder.forward(&mut work).unwrap();
     std::mem::take(&mut work[0].out)
 }
@@ -124,13 +124,13 @@ fn check_batch(decoder: &Decoder, new_cache: impl Fn() -> KvCache) {
         _ => {
             let start = rest.len() - index.min(rest.len());
             let targets = Vec::leak(tokens(rest.len() - start, 9));
-            Rows::Scored { targets, temperature: 0.6 }
+            Rows::Scored { targets, temperature: 0.6, top: index - 3 }
         }
     };
     let mut work: Vec<_> = (sequences.iter().zip(&mut caches).enumerate())
         .map(|(index, (sequence, cache))| {
             let tokens = if index == 4 { &sequence[20..21] } else { &sequence[index * 5..] };
-            Work { tokens, cache, rows: rows(index, tokens), out: Vec::new() }
+            Work::new(tokens, cache, rows(index, tokens))
         })
         .collect();
     decoder.forward(&mut work).unwrap();
@@ -140,8 +140,14 @@ fn check_batch(decoder: &Decoder, new_cache: impl Fn() -> KvCache) {
         match work.rows {
             Rows::None => assert!(work.out.is_empty()),
             Rows::Last => assert_close(&work.out, &expected[seen - 1], 1e-5, "logits"),
-            Rows::Scored { targets, temperature } => {
+            Rows::Scored { targets, temperature, top } => {
                 let rows = expected[seen - targets.len()..].iter().zip(targets);
+                assert_eq!(work.top.len(), if top > 0 { targets.len() } else { 0 });
+                for ((row, _), found) in rows.clone().zip(&work.top) {
+                    let (_, best) = sampler::logprob_and_top(row, 0, temperature, top).unwrap();
+                    let [ids, found_ids] = [&best, found].map(|top| top.iter().map(|top| top.0));
+                    assert!(ids.eq(found_ids), "{best:?} {found:?}");
+                }
                 let expected: Vec<f32> = rows
                     .map(|(row, id)| sampler::logprob(row, *id, temperature).unwrap())
                     .collect();
@@ -160,8 +166,8 @@ fn the_head_may_run_in_chunks_of_any_size() {
     let expected = plain_logprobs(&decoder, &tokens, 5, 0.6);
     for rows_max in [1, 3, 34, 35, 100] {
         let mut cache = decoder.new_cache(39);
-        let rows = Rows::Scored { targets: &tokens[5..], temperature: 0.6 };
-        let mut work = [Work { tokens: &tokens[..39], cache: &mut cache, rows, out: Vec::new() }];
+        let rows = Rows::Scored { targets: &tokens[5..], temperature: 0.6, top: 0 };
+        let mut work = [Work::new(&tokens[..39], &mut cache, rows)];
         fill(&decoder, &mut work, &hidden, rows_max).unwrap();
         assert_close(&work[0].out, &expected, 1e-5, &format!("{rows_max} rows"));
     }
