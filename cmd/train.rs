@@ -73,6 +73,9 @@ pub struct TrainArgs {
     /// Longest prompt and reply that is trained on
     #[arg(long, value_name = "TOKENS")]
     pub train_tokens_max: Option<usize>,
+    /// Train also on turns that were drawn with penalties or a bias
+    #[arg(long)]
+    pub allow_penalties: bool,
     /// Stop after this many optimizer steps
     #[arg(long, value_name = "N")]
     pub steps_max: Option<u64>,

@@ -42,6 +42,9 @@ fn turn(number: u128) -> Turn {
         prompt_ids: vec![1, 2, 3],
         response_ids: vec![4, 5],
         response_logprobs: vec![-0.5, 0.0],
+        drawn_logprobs: Vec::new(),
+        forced: Vec::new(),
+        constraint: None,
         version_spans: vec![VersionSpan { start: 0, version: Version(0) }],
         sampling: Sampling {
             temperature: 0.6,

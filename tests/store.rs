@@ -3,6 +3,7 @@
 mod files;
 mod sample;
 mod v1;
+mod v2;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -9,8 +9,8 @@ use openclaw_rl::events::heartbeat;
 use openclaw_rl::fault::Explain;
 use openclaw_rl::model::{Decoder, score};
 use openclaw_rl::rollout::{
-    ClosedBy, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus, Rollout, Sampling,
-    Score, ScoreStatus, Step, Turn, TurnId, TurnKind, Version, VersionSpan,
+    ClosedBy, ConstraintKind, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus, Rollout,
+    Sampling, Score, ScoreStatus, Step, Turn, TurnId, TurnKind, Version, VersionSpan,
 };
 use openclaw_rl::stage::train::{TrainError, TrainSummary, run};
 use openclaw_rl::store::{Record, Store};
@@ -90,6 +90,9 @@ impl Fixture {
             prompt_ids,
             response_ids,
             response_logprobs,
+            drawn_logprobs: Vec::new(),
+            forced: Vec::new(),
+            constraint: None,
             version_spans: vec![VersionSpan { start: 0, version: Version(0) }],
             sampling: Sampling {
                 temperature: TEMPERATURE,
@@ -262,6 +265,36 @@ async fn a_hint_pulls_each_token_towards_the_teacher() {
     let rise = fixture.rise(&turn, 1);
     assert!(rise[0] > 0.05 && rise[3] < -0.05, "{rise:?}");
     assert!((metric(&fixture.steps()[0], "mean_advantage")).abs() < 1e-5);
+}
+
+#[tokio::test]
+async fn what_a_grammar_forced_teaches_nothing() {
+    let trained = async |forced: &[u32], gap: f32, logprob: Option<f32>| {
+        let mut fixture = Fixture::new();
+        let mut turn = fixture.turn();
+        turn.constraint = Some(ConstraintKind::ToolCalls);
+        turn.forced = forced.to_vec();
+        let recorded = turn.response_logprobs.clone();
+        if let Some(logprob) = logprob {
+            turn.response_logprobs[1] = logprob;
+        }
+        fixture.learn_from(&turn, &Feedback { score: 0, gap: Some(&[0.5, gap, -0.5, 1.0]) });
+        fixture.train(&fixture.config(Method::Opd, 1)).await.unwrap();
+        let step = fixture.steps().remove(0);
+        turn.response_logprobs = recorded;
+        (fixture.rise(&turn, 1), step, fixture.weights(1))
+    };
+    let (up, step, weights) = trained(&[1], 3.0, None).await;
+    assert_eq!(step.trained[0].tokens, 3);
+    assert_eq!((metric(&step, "response_tokens"), metric(&step, "forced_tokens")), (4.0, 1.0));
+    assert!((metric(&step, "mean_advantage") - 1.0 / 3.0).abs() < 1e-5, "of the three others");
+    let (_, _, other) = trained(&[1], -9.0, None).await;
+    assert_eq!(weights, other, "whatever the teacher thinks of it");
+    let (_, _, other) = trained(&[1], 3.0, Some(-900.0)).await;
+    assert_eq!(weights, other, "however improbable it was: exp(900) is not a number");
+    let (free, step, _) = trained(&[], 3.0, None).await;
+    assert_eq!((step.trained[0].tokens, metric(&step, "forced_tokens")), (4, 0.0));
+    assert!(free[1] > up[1] + 0.01, "{free:?} {up:?}");
 }
 
 #[tokio::test]

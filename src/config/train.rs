@@ -69,6 +69,9 @@ pub struct TrainConfig {
     pub weight_opd: f32,
     /// Longest prompt and reply that is trained on, in tokens.
     pub train_tokens_max: usize,
+    /// Train also on turns that were drawn with penalties or a bias, whose recorded
+    /// log-probabilities are not those that they were drawn with.
+    pub allow_penalties: bool,
     /// Stop after this many optimizer steps.
     pub steps_max: Option<u64>,
 }
@@ -94,6 +97,7 @@ impl Default for TrainConfig {
             weight_rl: 1.0,
             weight_opd: 1.0,
             train_tokens_max: 32_768,
+            allow_penalties: false,
             steps_max: None,
         }
     }

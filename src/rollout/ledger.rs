@@ -33,6 +33,13 @@ labelled! {
         Degenerate = "degenerate",
         /// Sampled greedily, so that the recorded log-probabilities are not the behaviour's.
         Greedy = "greedy",
+        /// Drawn with penalties or a bias, so that the recorded log-probabilities are not the
+        /// behaviour's.
+        Penalties = "penalties",
+        /// Every token was forced by a grammar: nothing was decided.
+        Forced = "forced",
+        /// Answered by another policy than the one that is trained: an adapter.
+        OtherPolicy = "other_policy",
         /// Too many versions behind.
         Stale = "stale",
         /// More tokens than a step may hold.

@@ -17,7 +17,7 @@ pub use ledger::{Ledger, Placement, Rejection, Tally, TurnState, UnknownRejectio
 pub use record::{ClosedBy, Rollout, TurnKind};
 pub use score::{Score, ScoreStatus, Vote};
 pub use step::{Deployment, DeploymentEvent, RejectedTurn, Step, TrainedTurn, TrainingSignal};
-pub use turn::{FinishReason, Sampling, Turn};
+pub use turn::{ConstraintKind, FinishReason, Sampling, Turn};
 
 /// An enum with one stable lower-case label per variant, for tables, metrics and errors.
 macro_rules! labelled {

@@ -16,6 +16,22 @@ labelled! {
     }
 }
 
+labelled! {
+    /// What kind of grammar a reply had to follow.
+    ConstraintKind {
+        /// Any JSON object.
+        JsonObject = "json_object",
+        /// JSON by a schema.
+        JsonSchema = "json_schema",
+        /// A regular expression.
+        Regex = "regex",
+        /// One of some texts.
+        Choice = "choice",
+        /// At least one call of a tool.
+        ToolCalls = "tool_calls",
+    }
+}
+
 /// How the tokens of a reply were drawn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
@@ -64,6 +80,17 @@ impl Default for Sampling {
     }
 }
 
+impl Sampling {
+    /// Whether logits were shifted by what was said already or by a bias: then the recorded
+    /// log-probabilities are not those of the policy that drew the reply.
+    pub fn shifts_logits(&self) -> bool {
+        self.repetition_penalty != 1.0
+            || self.presence_penalty != 0.0
+            || self.frequency_penalty != 0.0
+            || self.logit_bias.iter().any(|(_, bias)| *bias != 0.0)
+    }
+}
+
 /// One answered request: a row of the `turns` table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Turn {
@@ -95,6 +122,15 @@ pub struct Turn {
     /// Full-vocabulary log-softmax of logits / T at each sampled id, before any truncation.
     /// At T = 0 it is that of the plain logits (T = 1), and the turn is not trainable by PPO.
     pub response_logprobs: Vec<f32>,
+    /// Log-probability of each sampled id in the distribution that it was really drawn from, after
+    /// bias, penalties, grammar and truncation (at T = 0 that is 0); empty where it is nowhere
+    /// another than in `response_logprobs`.
+    pub drawn_logprobs: Vec<f32>,
+    /// Positions of the response tokens that the grammar left no choice about, ascending: they are
+    /// masked in training.
+    pub forced: Vec<u32>,
+    /// The grammar that the reply had to follow, if there was one.
+    pub constraint: Option<ConstraintKind>,
     /// Which weights version sampled which response tokens, in order; the first starts at 0.
     pub version_spans: Vec<VersionSpan>,
     /// How the reply was drawn.

@@ -161,17 +161,20 @@ pub struct Columns<'a> {
     fields: &'a Fields,
     arrays: &'a [ArrayRef],
     rows: usize,
+    /// The version of the schema that they were written by, if the file says so.
+    version: Option<u32>,
     /// Name of the column that these stand in, with a dot; empty at the top.
     within: String,
 }
 
 impl<'a> Columns<'a> {
-    /// The columns of a batch.
-    pub fn of(batch: &'a RecordBatch) -> Self {
+    /// The columns of a batch from a file of this schema version.
+    pub fn of(batch: &'a RecordBatch, version: Option<u32>) -> Self {
         Self {
             fields: batch.schema_ref().fields(),
             arrays: batch.columns(),
             rows: batch.num_rows(),
+            version,
             within: String::new(),
         }
     }
@@ -185,6 +188,22 @@ impl<'a> Columns<'a> {
         mut row: impl FnMut() -> Result<T, Mismatch>,
     ) -> Result<Vec<T>, Mismatch> {
         (0..self.rows).map(|_| row()).collect()
+    }
+
+    /// A column that came with schema `version`: `default` in each row of a file that is older, or
+    /// that does not say and lacks it.
+    pub fn since<T: Clone>(
+        &self,
+        version: u32,
+        name: &str,
+        default: T,
+        read: impl FnOnce(&Self, &str) -> Result<Column<T>, Mismatch>,
+    ) -> Result<Column<T>, Mismatch> {
+        let older = self.version.is_none_or(|own| own < version);
+        if older && self.fields.find(name).is_none() {
+            return Ok(Column(vec![default; self.rows].into_iter()));
+        }
+        read(self, name)
     }
 
     fn mismatch(&self, name: &str, what: impl std::fmt::Display) -> Mismatch {
@@ -238,6 +257,20 @@ impl<'a> Columns<'a> {
             from_label(&label).ok_or_else(|| self.mismatch(name, format!("holds `{label}`")))
         };
         let values: Vec<_> = self.text(name)?.0.map(parse).collect::<Result<_, _>>()?;
+        Ok(Column(values.into_iter()))
+    }
+
+    /// A column of labels with nulls, by the function that knows them.
+    pub fn optional_labels<T>(
+        &self,
+        name: &str,
+        from_label: impl Fn(&str) -> Option<T>,
+    ) -> Result<Column<Option<T>>, Mismatch> {
+        let known = |label: String| {
+            from_label(&label).ok_or_else(|| self.mismatch(name, format!("holds `{label}`")))
+        };
+        let parse = |label: Option<String>| label.map(known).transpose();
+        let values: Vec<_> = self.optional_text(name)?.0.map(parse).collect::<Result<_, _>>()?;
         Ok(Column(values.into_iter()))
     }
 
@@ -336,6 +369,7 @@ impl<'a> Columns<'a> {
             fields: inner.fields(),
             arrays: inner.columns(),
             rows: inner.len(),
+            version: self.version,
             within: format!("{}{name}.", self.within),
         })
     }

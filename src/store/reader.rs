@@ -25,7 +25,7 @@ use super::{StoreError, Table};
 pub fn read_file<R: Part>(path: &Path) -> Result<Vec<R>, StoreError> {
     let broken = |reason: String| broken(path, R::TABLE, reason);
     guarded(path, R::TABLE, || {
-        let builder = open(path, R::TABLE)?;
+        let (builder, version) = open(path, R::TABLE)?;
         let builder = match R::COLUMNS {
             Some(names) => {
                 let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
@@ -40,8 +40,8 @@ pub fn read_file<R: Part>(path: &Path) -> Result<Vec<R>, StoreError> {
         let mut rows = Vec::new();
         for batch in reader {
             let batch = batch.map_err(|error| broken(error.to_string()))?;
-            let mut decoded =
-                R::decode(&Columns::of(&batch)).map_err(|Mismatch(reason)| broken(reason))?;
+            let columns = Columns::of(&batch, version);
+            let mut decoded = R::decode(&columns).map_err(|Mismatch(reason)| broken(reason))?;
             rows.append(&mut decoded);
         }
         Ok(rows)
@@ -54,7 +54,7 @@ pub fn read_file<R: Part>(path: &Path) -> Result<Vec<R>, StoreError> {
 /// As [`read_file`], as far as checksum and footer tell.
 pub fn rows_of(path: &Path, table: Table) -> Result<u64, StoreError> {
     guarded(path, table, || {
-        let rows = open(path, table)?.metadata().file_metadata().num_rows();
+        let rows = open(path, table)?.0.metadata().file_metadata().num_rows();
         u64::try_from(rows).map_err(|_| broken(path, table, format!("it has {rows} rows")))
     })
 }
@@ -73,7 +73,10 @@ fn guarded<T>(
         .unwrap_or_else(|_| Err(broken(path, table, "its content is damaged".to_owned())))
 }
 
-fn open(path: &Path, table: Table) -> Result<ParquetRecordBatchReaderBuilder<Bytes>, StoreError> {
+/// An open file, and the schema version that it says it has.
+type Opened = (ParquetRecordBatchReaderBuilder<Bytes>, Option<u32>);
+
+fn open(path: &Path, table: Table) -> Result<Opened, StoreError> {
     let bytes = Bytes::from(std::fs::read(path).map_err(io("read", path))?);
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())
         .map_err(|error| broken(path, table, error.to_string()))?;
@@ -82,14 +85,13 @@ fn open(path: &Path, table: Table) -> Result<ParquetRecordBatchReaderBuilder<Byt
         let pair = metadata?.iter().find(|pair| pair.key == key)?;
         pair.value.clone()
     };
-    if let Some(text) = value(VERSION_KEY) {
-        let version: u32 = text
-            .parse()
-            .map_err(|_| broken(path, table, format!("`{text}` is no schema version")))?;
-        if version > SCHEMA_VERSION {
-            let path = path.to_owned();
-            return Err(StoreError::NewerSchema { path, got: version, known: SCHEMA_VERSION });
-        }
+    let parse = |text: String| {
+        let parsed = text.parse::<u32>();
+        parsed.map_err(|_| broken(path, table, format!("`{text}` is no schema version")))
+    };
+    let version = value(VERSION_KEY).map(parse).transpose()?;
+    if let Some(got) = version.filter(|version| *version > SCHEMA_VERSION) {
+        return Err(StoreError::NewerSchema { path: path.to_owned(), got, known: SCHEMA_VERSION });
     }
     if let Some(got) = value(TABLE_KEY).filter(|got| got != table.label()) {
         return Err(StoreError::OtherTable { path: path.to_owned(), expected: table, got });
@@ -101,5 +103,5 @@ fn open(path: &Path, table: Table) -> Result<ParquetRecordBatchReaderBuilder<Byt
             return Err(broken(path, table, "its data do not match their checksum".to_owned()));
         }
     }
-    Ok(builder)
+    Ok((builder, version))
 }

@@ -64,6 +64,9 @@ pub fn turn(number: u128, start_us: i64, messages: &Value, reply: &str) -> Turn 
         prompt_ids: vec![1, 2],
         response_ids: vec![3, 4],
         response_logprobs: vec![-0.5, -0.25],
+        drawn_logprobs: Vec::new(),
+        forced: Vec::new(),
+        constraint: None,
         version_spans: vec![VersionSpan { start: 0, version: Version(0) }],
         sampling: Sampling {
             temperature: 0.5,

@@ -10,22 +10,24 @@ use arrow::datatypes::{DataType, Field, Schema};
 use openclaw_rl::config::Home;
 use openclaw_rl::fault::Explain;
 use openclaw_rl::rollout::{Hint, Score, Turn};
-use openclaw_rl::store::{Record, Store, StoreError, Table, read_file, rows_of, write_file};
+use openclaw_rl::store::{
+    Record, SCHEMA_VERSION, Store, StoreError, Table, read_file, rows_of, write_file,
+};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use super::v1;
+use super::{v1, v2};
 
-/// `OPENCLAW_RL_WRITE_GOLDEN=1 cargo test --test it store::files` writes the files anew. Only for
-/// a schema version that was never released.
+/// `OPENCLAW_RL_WRITE_GOLDEN=1 cargo test --test it store::files` writes the files of the present
+/// schema version anew. Only until it has been released.
 const WRITE: &str = "OPENCLAW_RL_WRITE_GOLDEN";
 
-fn opens<R: Record + PartialEq + std::fmt::Debug>(expected: &[R]) {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/store/v1");
+fn opens<R: Record + PartialEq + std::fmt::Debug>(version: u32, expected: &[R]) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/store/v{version}"));
     let path = dir.join(format!("{}.parquet", R::TABLE));
-    if std::env::var_os(WRITE).is_some() {
+    if version == SCHEMA_VERSION && std::env::var_os(WRITE).is_some() {
         fs::create_dir_all(&dir).unwrap();
         write_file(&path, expected).unwrap();
     }
@@ -34,13 +36,45 @@ fn opens<R: Record + PartialEq + std::fmt::Debug>(expected: &[R]) {
 }
 
 #[test]
-fn the_files_of_the_first_release_open() {
-    opens(&v1::turns());
-    opens(&v1::rollouts());
-    opens(&v1::scores());
-    opens(&v1::hints());
-    opens(&v1::steps());
-    opens(&v1::deployments());
+fn the_files_of_every_release_open() {
+    for version in [1, 2] {
+        opens(version, &v1::rollouts());
+        opens(version, &v1::scores());
+        opens(version, &v1::hints());
+        opens(version, &v1::deployments());
+    }
+    opens(1, &v1::turns());
+    opens(1, &v1::steps());
+    opens(2, &v2::turns());
+    opens(2, &v2::steps());
+}
+
+#[test]
+fn only_an_older_file_may_lack_what_came_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("turns.parquet");
+    write_file(&path, &v2::turns()).unwrap();
+    let file = fs::File::open(&path).unwrap();
+    let mut reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let batch = reader.next().unwrap().unwrap();
+    let kept = (0..batch.num_columns()).filter(|at| batch.schema().field(*at).name() != "forced");
+    let batch = batch.project(&kept.collect::<Vec<_>>()).unwrap();
+    for (version, lacks) in [(Some("2"), true), (Some("1"), false), (None, false)] {
+        let pair =
+            |text: &str| KeyValue::new("openclaw.schema_version".to_owned(), text.to_owned());
+        let pairs = version.map(|version| vec![pair(version)]);
+        let properties = WriterProperties::builder().set_key_value_metadata(pairs).build();
+        let file = fs::File::create(&path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        match read_file::<Turn>(&path) {
+            Err(error) if lacks => {
+                assert!(error.to_string().contains("column `forced` is missing"), "{error}");
+            }
+            read => assert!(read.unwrap().iter().all(|turn| turn.forced.is_empty() && !lacks)),
+        }
+    }
 }
 
 /// A scores file of two rows, its columns, and where a changed one can be written.
@@ -174,10 +208,10 @@ fn what_does_not_fit_within_a_list_is_named() {
 #[test]
 fn a_file_of_a_later_release_is_refused_by_name() {
     let scores = Scores::new();
-    let path = scores.write(scores.columns(), &[("openclaw.schema_version", "2")]);
+    let path = scores.write(scores.columns(), &[("openclaw.schema_version", "3")]);
     let error = read_file::<Score>(&path).unwrap_err();
     let message = error.to_string();
-    assert!(matches!(error, StoreError::NewerSchema { got: 2, known: 1, .. }), "{message}");
+    assert!(matches!(error, StoreError::NewerSchema { got: 3, known: 2, .. }), "{message}");
     assert!(message.contains(path.to_str().unwrap()), "{message}");
     assert!(error.hint().unwrap().contains("release"));
     let path = scores.write(scores.columns(), &[("openclaw.schema_version", "one")]);

@@ -1,9 +1,9 @@
 //! Rows by a seed: every variant, empty and long lists, extreme values.
 
 use openclaw_rl::rollout::{
-    ClosedBy, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus, HintVote, RejectedTurn,
-    Rejection, Rollout, Sampling, Score, ScoreStatus, Step, TrainedTurn, TrainingSignal, Turn,
-    TurnId, TurnKind, Version, VersionSpan, Vote,
+    ClosedBy, ConstraintKind, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus,
+    HintVote, RejectedTurn, Rejection, Rollout, Sampling, Score, ScoreStatus, Step, TrainedTurn,
+    TrainingSignal, Turn, TurnId, TurnKind, Version, VersionSpan, Vote,
 };
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -67,6 +67,9 @@ impl Sample for Turn {
             prompt_ids: list(rng, |rng| rng.next_u32()),
             response_ids: list(rng, |rng| rng.next_u32()),
             response_logprobs: list(rng, logprob),
+            drawn_logprobs: list(rng, logprob),
+            forced: list(rng, |rng| rng.next_u32()),
+            constraint: maybe(rng, |rng| one_of(rng, ConstraintKind::ALL)),
             version_spans: list(rng, |rng| VersionSpan {
                 start: rng.next_u32(),
                 version: Version(rng.next_u64()),
@@ -75,9 +78,14 @@ impl Sample for Turn {
                 temperature: rng.random(),
                 top_p: rng.random(),
                 top_k: rng.next_u32(),
+                min_p: rng.random(),
+                repetition_penalty: rng.random(),
+                presence_penalty: rng.random(),
+                frequency_penalty: rng.random(),
+                logit_bias: list(rng, |rng| (rng.next_u32(), rng.random())),
                 seed: rng.next_u64(),
                 max_tokens: rng.next_u32(),
-                ..Sampling::default()
+                min_tokens: rng.next_u32(),
             },
             finish_reason: one_of(rng, FinishReason::ALL),
         }
@@ -98,6 +106,9 @@ impl Sample for Turn {
             prompt_ids: Vec::new(),
             response_ids: Vec::new(),
             response_logprobs: Vec::new(),
+            drawn_logprobs: Vec::new(),
+            forced: Vec::new(),
+            constraint: None,
             version_spans: Vec::new(),
             sampling: Sampling {
                 temperature: 0.0,
@@ -114,6 +125,9 @@ impl Sample for Turn {
             messages: "é".repeat(200_000),
             prompt_ids: (0..40_000).map(|n| u32::MAX - n).collect(),
             response_logprobs: vec![f32::MIN, f32::NEG_INFINITY, f32::MIN_POSITIVE, 0.0],
+            drawn_logprobs: vec![f32::NEG_INFINITY, -0.0],
+            forced: (0..40_000).collect(),
+            constraint: Some(ConstraintKind::ToolCalls),
             version_spans: vec![VersionSpan { start: u32::MAX, version: Version(u64::MAX) }],
             ..empty.clone()
         };

@@ -25,6 +25,9 @@ pub fn turns() -> Vec<Turn> {
         prompt_ids: vec![151_644, 872, 198],
         response_ids: vec![14_990, 151_645],
         response_logprobs: vec![-0.718_281_8, -1.5e-5],
+        drawn_logprobs: Vec::new(),
+        forced: Vec::new(),
+        constraint: None,
         version_spans: vec![
             VersionSpan { start: 0, version: Version(0) },
             VersionSpan { start: 1, version: Version(3) },

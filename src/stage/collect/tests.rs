@@ -67,6 +67,9 @@ impl Ask {
             prompt_ids: vec![1],
             response_ids: vec![2],
             response_logprobs: vec![-0.5],
+            drawn_logprobs: Vec::new(),
+            forced: Vec::new(),
+            constraint: None,
             version_spans: vec![VersionSpan { start: 0, version: Version(0) }],
             sampling: Sampling {
                 temperature: 1.0,

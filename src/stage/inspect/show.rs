@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::InspectError;
 use crate::config::Home;
 use crate::rollout::{
-    Deployment, Hint, Ledger, Rollout, Score, Step, Turn, TurnId, TurnState, Version,
+    ConstraintKind, Deployment, Hint, Ledger, Rollout, Sampling, Score, Step, Turn, TurnId,
+    TurnState, Version,
 };
 use crate::store::{Part, Store};
 
@@ -105,14 +106,28 @@ fn turn_value(turn: &Turn) -> Value {
         "version_spans": spans
             .map(|span| json!({ "start": span.start, "version": span.version.0 }))
             .collect::<Vec<_>>(),
-        "sampling": {
-            "temperature": turn.sampling.temperature,
-            "top_p": turn.sampling.top_p,
-            "top_k": turn.sampling.top_k,
-            "seed": turn.sampling.seed,
-            "max_tokens": turn.sampling.max_tokens,
-        },
+        "drawn_logprobs": turn.drawn_logprobs,
+        "forced": turn.forced,
+        "constraint": turn.constraint.map(ConstraintKind::label),
+        "sampling": sampling_value(&turn.sampling),
         "finish_reason": turn.finish_reason.label(),
+    })
+}
+
+fn sampling_value(sampling: &Sampling) -> Value {
+    let bias = sampling.logit_bias.iter().map(|(id, bias)| json!({ "id": id, "bias": bias }));
+    json!({
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repetition_penalty": sampling.repetition_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "logit_bias": bias.collect::<Vec<_>>(),
+        "seed": sampling.seed,
+        "max_tokens": sampling.max_tokens,
+        "min_tokens": sampling.min_tokens,
     })
 }
 

@@ -344,6 +344,20 @@ fn turn_problems(turn: &Turn) -> Vec<String> {
     if !turn.response_logprobs.iter().all(|logprob| is_logprob(*logprob)) {
         problems.push("has a log-probability that is none".to_owned());
     }
+    let drawn = &turn.drawn_logprobs;
+    if !(drawn.is_empty() || drawn.len() == ids) {
+        problems.push(format!(
+            "has {} log-probabilities of what was drawn for {ids} response tokens",
+            drawn.len()
+        ));
+    }
+    if !drawn.iter().all(|logprob| is_logprob(*logprob)) {
+        problems.push("has a log-probability of what was drawn that is none".to_owned());
+    }
+    let forced = &turn.forced;
+    if !forced.is_sorted_by(|a, b| a < b) || forced.last().is_some_and(|at| *at as usize >= ids) {
+        problems.push(format!("has forced tokens that are not among its {ids}"));
+    }
     let starts: Vec<u32> = turn.version_spans.iter().map(|span| span.start).collect();
     let ascends = starts.windows(2).all(|pair| pair[0] < pair[1]);
     let begins = if ids == 0 { true } else { starts.first() == Some(&0) };

@@ -107,6 +107,7 @@ fn ask(
         tools: tools.map(Value::to_string).unwrap_or_default(),
         prompt,
         sampling,
+        constraint: None,
         stops: request.stop.clone(),
         keep: config.record && !no_train,
     })

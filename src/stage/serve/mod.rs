@@ -7,6 +7,7 @@
 
 mod admin;
 mod chat;
+mod drawn;
 mod errors;
 mod generate;
 mod record;

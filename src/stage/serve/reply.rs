@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::drawn::Drawn;
 use super::errors::ApiError;
 use super::state::Server;
 use super::stop::Stops;
@@ -14,7 +15,7 @@ use crate::events::serve::{ReplyCancelled, ReplyFailed, TurnNotKept};
 use crate::events::{emit, now_us};
 use crate::protocol::{AssistantMessage, FunctionCall, ToolCall};
 use crate::render::{Detokenizer, ReplyParser, ReplyPart};
-use crate::rollout::{FinishReason, Sampling, Turn, TurnId, Version, VersionSpan};
+use crate::rollout::{ConstraintKind, FinishReason, Sampling, Turn, TurnId, Version, VersionSpan};
 
 /// Pieces that may wait for a slow reader; one more holds this reply's task (not the engine).
 pub(super) const PIECES_MAX: usize = 64;
@@ -38,6 +39,8 @@ pub(super) struct Asked {
     pub(super) tools: String,
     pub(super) prompt: Vec<u32>,
     pub(super) sampling: Sampling,
+    /// The grammar that the reply has to follow, if there is one.
+    pub(super) constraint: Option<ConstraintKind>,
     pub(super) stops: Vec<String>,
     /// Whether the turn goes to the store.
     pub(super) keep: bool,
@@ -96,6 +99,7 @@ pub(super) struct Reply {
     calls: Vec<ToolCall>,
     tokens: Vec<Sampled>,
     spans: Vec<VersionSpan>,
+    drawn: Drawn,
     /// How many of the tokens went out with a piece.
     sent: usize,
 }
@@ -118,6 +122,7 @@ impl Reply {
             calls: Vec::new(),
             tokens: Vec::new(),
             spans: Vec::new(),
+            drawn: Drawn::default(),
             sent: 0,
         }
     }
@@ -154,6 +159,7 @@ impl Reply {
             match emitted {
                 Some(Emitted::Begun { .. }) => {}
                 Some(Emitted::Token(token)) => {
+                    self.drawn.push(&token);
                     let (parts, stopped) = self.token(token.id, token.logprob, token.version);
                     if !self.tell(parts).await {
                         return Ending::Cancelled;
@@ -283,6 +289,9 @@ impl Reply {
             prompt_ids: asked.prompt.clone(),
             response_ids: self.tokens.iter().map(|token| token.id).collect(),
             response_logprobs: self.tokens.iter().map(|token| token.logprob).collect(),
+            drawn_logprobs: self.drawn.logprobs(),
+            forced: self.drawn.forced(),
+            constraint: asked.constraint,
             version_spans: self.spans.clone(),
             sampling: asked.sampling.clone(),
             finish_reason: reason,

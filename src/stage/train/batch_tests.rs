@@ -3,11 +3,12 @@
 use super::*;
 use crate::config::Method;
 use crate::rollout::{
-    ClosedBy, FinishReason, HintStatus, Rejection, Sampling, ScoreStatus, TrainedTurn,
-    TrainingSignal, TurnKind, Version, VersionSpan,
+    ClosedBy, ConstraintKind, FinishReason, HintStatus, Rejection, Sampling, ScoreStatus,
+    TrainedTurn, TrainingSignal, TurnKind, Version, VersionSpan,
 };
 
-const LIMITS: Limits = Limits { method: Method::Combine, tokens_max: 16, vocab: 100 };
+const LIMITS: Limits =
+    Limits { method: Method::Combine, tokens_max: 16, vocab: 100, allow_penalties: false };
 const FULL: Closing = Closing { size: 2, wait_us_max: None };
 
 fn turn(id: u128) -> Turn {
@@ -25,6 +26,9 @@ fn turn(id: u128) -> Turn {
         prompt_ids: vec![1, 2, 3],
         response_ids: vec![4, 5],
         response_logprobs: vec![-0.5, -1.5],
+        drawn_logprobs: Vec::new(),
+        forced: Vec::new(),
+        constraint: None,
         version_spans: vec![VersionSpan { start: 0, version: Version(0) }],
         sampling: Sampling {
             temperature: 0.6,
@@ -151,6 +155,18 @@ fn what_cannot_be_trained_on_is_rejected_with_its_reason() {
     assert_eq!(with(&|t| t.sampling.temperature = f32::INFINITY), malformed);
     assert_eq!(with(&|t| t.sampling.temperature = 0.0), Some(Rejection::Greedy));
     assert_eq!(with(&|t| t.prompt_ids = vec![1; 15]), Some(Rejection::TooLong));
+    assert_eq!(with(&|t| t.policy = "an-adapter".to_owned()), Some(Rejection::OtherPolicy));
+    assert_eq!(with(&|t| t.forced = vec![2]), malformed);
+    assert_eq!(with(&|t| t.forced = vec![1, 0]), malformed);
+    assert_eq!(with(&|t| t.forced = vec![0, 1]), Some(Rejection::Forced));
+    assert_eq!(with(&|t| t.forced = vec![1]), None);
+    let penalties = Some(Rejection::Penalties);
+    assert_eq!(with(&|t| t.sampling.repetition_penalty = 1.1), penalties);
+    assert_eq!(with(&|t| t.sampling.presence_penalty = 0.1), penalties);
+    assert_eq!(with(&|t| t.sampling.frequency_penalty = -0.1), penalties);
+    assert_eq!(with(&|t| t.sampling.logit_bias = vec![(7, 1.0)]), penalties);
+    assert_eq!(with(&|t| t.sampling.logit_bias = vec![(7, 0.0)]), None);
+    assert_eq!(with(&|t| (t.sampling.min_p, t.sampling.top_k) = (0.1, 5)), None);
     let degenerate = Some(Rejection::Degenerate);
     assert_eq!(with(&|t| t.finish_reason = FinishReason::Cancelled), degenerate);
     let shorten = |length: usize| {
@@ -161,6 +177,34 @@ fn what_cannot_be_trained_on_is_rejected_with_its_reason() {
     };
     assert_eq!(with(&shorten(0)), degenerate);
     assert_eq!(with(&shorten(1)), degenerate);
+}
+
+#[test]
+fn what_is_forced_is_masked_however_improbable_it_was() {
+    let mut turn = turn(1);
+    turn.response_logprobs = vec![-5000.0, -1.5];
+    let feedback = || (score(1, 1), hint(1, HintStatus::Accepted));
+    let (verdict, lesson) = feedback();
+    let got = settled(Method::Combine, turn.clone(), verdict, lesson);
+    assert_eq!(got, Err(Some(Rejection::Malformed)), "nothing but a grammar draws that");
+    turn.constraint = Some(ConstraintKind::JsonObject);
+    turn.forced = vec![0];
+    let (verdict, lesson) = feedback();
+    let sample = settled(Method::Combine, turn, verdict, lesson).unwrap();
+    assert_eq!(sample.mask(), [0.0, 1.0]);
+    assert_eq!((sample.response_tokens(), sample.trained_tokens()), (2, 1));
+}
+
+#[test]
+fn penalties_may_be_allowed() {
+    let mut pool = Pool::new(Limits { allow_penalties: true, ..LIMITS });
+    let mut turn = turn(1);
+    turn.sampling.presence_penalty = 0.5;
+    pool.turn(turn);
+    pool.rollout(&rollout(1));
+    pool.score(score(1, 1));
+    pool.hint(hint(1, HintStatus::NoHint));
+    assert_eq!((pool.settle(), pool.ready()), (vec![], 1));
 }
 
 #[test]

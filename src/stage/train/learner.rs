@@ -175,8 +175,14 @@ fn objective(
             advantage::combine(gap, reward, weights)
         }
     };
+    let mask = Tensor::from_floats(sample.mask().as_slice(), device);
+    // What a grammar forced may be so improbable that its ratio overflows, and 0 · inf is not 0.
+    let old = match sample.forced.is_empty() {
+        true => old,
+        false => old.mask_where(mask.clone().equal_elem(0.0), logprobs.clone().inner()),
+    };
     policy(PolicyInput {
-        mask: logprobs.clone().inner().ones_like(),
+        mask,
         logprobs,
         old,
         advantages,
@@ -219,6 +225,7 @@ fn host(tensor: Tensor<1>) -> Result<Vec<f64>, TrainError> {
 fn metrics_of(batch: &[Sample], figures: &Figures) -> Vec<(String, f64)> {
     let scored = batch.iter().filter(|sample| sample.signal != TrainingSignal::Hint);
     let rewards: Vec<f64> = scored.map(|sample| f64::from(sample.reward)).collect();
+    let forced: usize = batch.iter().map(|sample| sample.forced.len()).sum();
     let responses: usize = batch.iter().map(Sample::response_tokens).sum();
     let tokens: usize = batch.iter().map(|sample| sample.tokens.len()).sum();
     let mean_reward = rewards.iter().sum::<f64>() / rewards.len().max(1) as f64;
@@ -233,6 +240,7 @@ fn metrics_of(batch: &[Sample], figures: &Figures) -> Vec<(String, f64)> {
         ("train_rollout_logprob_abs_diff_max", figures.difference_max),
         ("samples", batch.len() as f64),
         ("response_tokens", responses as f64),
+        ("forced_tokens", forced as f64),
         ("tokens", tokens as f64),
     ]
     .map(|(name, value)| (name.to_owned(), value))

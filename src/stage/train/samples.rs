@@ -10,8 +10,12 @@ use crate::rollout::{
 const TEMPERATURE_MIN: f32 = 0.01;
 /// The room that rounding needs above log 1 = 0.
 const LOGPROB_MAX: f32 = 1e-3;
-/// A token that was really drawn in f32 has a probability above e^-1000.
+/// A token that was really drawn in f32 has a probability above e^-1000; what a grammar or a bias
+/// pushed through may have less.
 const SAMPLED_LOGPROB_MIN: f32 = -1000.0;
+
+/// The policy that is trained; the others are adapters, which have weights of their own.
+const POLICY: &str = "default";
 
 /// What is kept of a recorded turn until it is trained on: its tokens, and nothing of its text.
 #[derive(Clone, Debug)]
@@ -20,7 +24,13 @@ pub struct Reply {
     prompt_ids: Vec<u32>,
     response_ids: Vec<u32>,
     logprobs: Vec<f32>,
+    forced: Vec<u32>,
     temperature: f32,
+    /// Whether a grammar, penalties or a bias came between the policy and what was drawn.
+    constrained: bool,
+    shifted: bool,
+    /// Whether another policy than the one that is trained answered.
+    other_policy: bool,
     finish_reason: FinishReason,
 }
 
@@ -31,6 +41,10 @@ impl From<Turn> for Reply {
             prompt_ids: turn.prompt_ids,
             response_ids: turn.response_ids,
             logprobs: turn.response_logprobs,
+            forced: turn.forced,
+            constrained: turn.constraint.is_some(),
+            shifted: turn.sampling.shifts_logits(),
+            other_policy: turn.policy != POLICY,
             temperature: turn.sampling.temperature,
             finish_reason: turn.finish_reason,
         }
@@ -80,6 +94,8 @@ pub struct Limits {
     pub tokens_max: usize,
     /// Ids are below this.
     pub vocab: usize,
+    /// Whether turns that were drawn with penalties or a bias may be trained on.
+    pub allow_penalties: bool,
 }
 
 /// A reply with its feedback, checked: all arrays over the response have the same length and hold
@@ -96,6 +112,9 @@ pub struct Sample {
     pub temperature: f32,
     /// log π_old of each response token, as recorded when it was sampled.
     pub behaviour: Vec<f32>,
+    /// Positions of the response tokens that a grammar forced, ascending: no token among them is
+    /// trained on.
+    pub forced: Vec<u32>,
     /// Hinted and plain log-probability of each response token by one version; `None` without a
     /// hint.
     pub scored: Option<(Vec<f32>, Vec<f32>)>,
@@ -111,6 +130,20 @@ impl Sample {
     /// Number of response tokens.
     pub fn response_tokens(&self) -> usize {
         self.behaviour.len()
+    }
+
+    /// Number of response tokens that are trained on.
+    pub fn trained_tokens(&self) -> usize {
+        self.behaviour.len() - self.forced.len()
+    }
+
+    /// 1 for each response token that is trained on, 0 for one that a grammar forced.
+    pub fn mask(&self) -> Vec<f32> {
+        let mut mask = vec![1.0; self.behaviour.len()];
+        for at in &self.forced {
+            mask[*at as usize] = 0.0;
+        }
+        mask
     }
 }
 
@@ -156,6 +189,7 @@ pub fn readiness(
         response_start: reply.prompt_ids.len(),
         temperature: reply.temperature,
         behaviour: reply.logprobs.clone(),
+        forced: reply.forced.clone(),
         scored,
         reward: rewarded.map_or(0.0, |verdict| f32::from(verdict.score)),
         signal,
@@ -165,17 +199,24 @@ pub fn readiness(
 
 /// Whether the recorded tokens can be trained on at all.
 fn trainable(reply: &Reply, limits: &Limits) -> Result<(), Rejection> {
-    let Reply { prompt_ids, response_ids, logprobs, temperature, finish_reason, .. } = reply;
+    let Reply { prompt_ids, response_ids, logprobs, forced, temperature, finish_reason, .. } =
+        reply;
+    if reply.other_policy {
+        return Err(Rejection::OtherPolicy);
+    }
     let only_end = *finish_reason == FinishReason::Stop && response_ids.len() == 1;
     if response_ids.is_empty() || only_end || *finish_reason == FinishReason::Cancelled {
         return Err(Rejection::Degenerate);
     }
     let known = |id: &u32| usize::try_from(*id).is_ok_and(|id| id < limits.vocab);
-    let sampled = |p: &f32| (SAMPLED_LOGPROB_MIN..=LOGPROB_MAX).contains(p);
+    let bounded = !(reply.constrained || reply.shifted);
+    let sampled = |p: &f32| p.is_finite() && (!bounded || *p >= SAMPLED_LOGPROB_MIN);
     let whole = !prompt_ids.is_empty()
         && prompt_ids.iter().chain(response_ids).all(known)
         && fits(logprobs, reply)
         && logprobs.iter().all(sampled)
+        && forced.is_sorted_by(|a, b| a < b)
+        && forced.last().is_none_or(|at| (*at as usize) < response_ids.len())
         && temperature.is_finite()
         && *temperature >= 0.0;
     if !whole {
@@ -183,6 +224,12 @@ fn trainable(reply: &Reply, limits: &Limits) -> Result<(), Rejection> {
     }
     if *temperature < TEMPERATURE_MIN {
         return Err(Rejection::Greedy);
+    }
+    if reply.shifted && !limits.allow_penalties {
+        return Err(Rejection::Penalties);
+    }
+    if forced.len() == response_ids.len() {
+        return Err(Rejection::Forced);
     }
     let tokens = prompt_ids.len() + response_ids.len();
     if tokens > limits.tokens_max { Err(Rejection::TooLong) } else { Ok(()) }

@@ -115,6 +115,7 @@ impl Trainer {
             method: config.method,
             tokens_max: config.train_tokens_max.min(model.positions_max),
             vocab: model.vocab_size,
+            allow_penalties: config.allow_penalties,
         };
         let mut trainer = Self {
             rows: Rows::new(&store),
@@ -285,7 +286,7 @@ impl Trainer {
             turn_id: sample.turn_id,
             signal: sample.signal,
             reward: sample.reward,
-            tokens: u32::try_from(sample.response_tokens()).unwrap_or(u32::MAX),
+            tokens: u32::try_from(sample.trained_tokens()).unwrap_or(u32::MAX),
         };
         let mut step = self.note(Vec::new(), metrics);
         step.trained = batch.iter().map(trained).collect();
