@@ -3,6 +3,7 @@
 mod cli;
 mod collect;
 mod deploy;
+mod families;
 mod golden;
 mod hint;
 mod inspect;

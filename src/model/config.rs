@@ -4,21 +4,43 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::ModelError;
+use super::{ModelError, RopeScaling, Yarn};
 
 /// The architectures that the decoder knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
-    /// Qwen3, dense: no attention biases, RMS norm of each query and key head.
+    /// Qwen3, dense: RMS norm of each query and key head.
     Qwen3,
+    /// Qwen2 and Qwen2.5: biases of the query, key and value projections.
+    Qwen2,
+    /// Llama 2 and 3: neither, unless `attention_bias` or `mlp_bias` is set.
+    Llama,
 }
 
 impl Architecture {
+    const ALL: [Self; 3] = [Self::Qwen3, Self::Qwen2, Self::Llama];
+
     /// The name that stands under `architectures`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Qwen3 => "Qwen3ForCausalLM",
+            Self::Qwen2 => "Qwen2ForCausalLM",
+            Self::Llama => "LlamaForCausalLM",
         }
+    }
+
+    /// The name that stands under `model_type`.
+    pub const fn model_type(self) -> &'static str {
+        match self {
+            Self::Qwen3 => "qwen3",
+            Self::Qwen2 => "qwen2",
+            Self::Llama => "llama",
+        }
+    }
+
+    /// Whether each query and key head has an RMS norm.
+    pub const fn has_head_norms(self) -> bool {
+        matches!(self, Self::Qwen3)
     }
 }
 
@@ -45,8 +67,17 @@ pub struct ModelConfig {
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
-    /// Longest sequence, in tokens.
+    /// How they are stretched.
+    pub rope_scaling: RopeScaling,
+    /// Longest sequence, in tokens: `max_position_embeddings`, or what YaRN stretches to if that
+    /// is more.
     pub positions_max: usize,
+    /// The query, key and value projections have biases.
+    pub qkv_bias: bool,
+    /// The output projection of attention has a bias.
+    pub output_bias: bool,
+    /// The projections of the feed-forward part have biases.
+    pub mlp_bias: bool,
     /// The output head is the embedding, transposed.
     pub tied: bool,
     /// Token ids that end a reply.
@@ -72,21 +103,36 @@ impl ModelConfig {
     pub fn parse(text: &str, path: &Path) -> Result<Self, ModelError> {
         let root: Value = serde_json::from_str(text)
             .map_err(|source| ModelError::Json { path: path.to_owned(), source })?;
-        let keys = Keys { root: &root, path };
+        let keys = Keys::new(&root, path);
         let architecture = keys.architecture()?;
         keys.refuse_unsupported()?;
+        let hidden_size = keys.count("hidden_size")?;
+        let heads = keys.count("num_attention_heads")?;
+        let [kv_heads, head_dim] = keys.head_shape(architecture, hidden_size, heads)?;
+        let trained_positions = keys.count("max_position_embeddings")?;
+        let rope_scaling = keys.rope_scaling(trained_positions)?;
+        let attention_bias = architecture != Architecture::Qwen2 && keys.flag("attention_bias")?;
         let config = Self {
             architecture,
-            hidden_size: keys.count("hidden_size")?,
+            hidden_size,
             layers: keys.count("num_hidden_layers")?,
-            heads: keys.count("num_attention_heads")?,
-            kv_heads: keys.count("num_key_value_heads")?,
-            head_dim: keys.count("head_dim")?,
+            heads,
+            kv_heads,
+            head_dim,
             intermediate_size: keys.count("intermediate_size")?,
             vocab_size: keys.count("vocab_size")?,
             rms_norm_eps: keys.positive("rms_norm_eps")?,
-            rope_theta: keys.rope_theta()?,
-            positions_max: keys.count("max_position_embeddings")?,
+            rope_theta: keys.rope_theta(architecture)?,
+            rope_scaling,
+            positions_max: match rope_scaling {
+                RopeScaling::Yarn(yarn) => {
+                    trained_positions.max((yarn.original as f64 * yarn.factor) as usize)
+                }
+                _ => trained_positions,
+            },
+            qkv_bias: attention_bias || architecture == Architecture::Qwen2,
+            output_bias: attention_bias,
+            mlp_bias: architecture == Architecture::Llama && keys.flag("mlp_bias")?,
             tied: keys.flag("tie_word_embeddings")?,
             eos_ids: keys.eos_ids()?,
         };
@@ -109,19 +155,29 @@ impl ModelConfig {
 /// The largest count that is believed; more is a damaged file.
 const COUNT_MAX: u64 = 1 << 28;
 
-struct Keys<'a> {
+/// A JSON file of settings, whose errors name file and key.
+pub(super) struct Keys<'a> {
     root: &'a Value,
     path: &'a Path,
 }
 
-impl Keys<'_> {
+impl<'a> Keys<'a> {
+    pub(super) fn new(root: &'a Value, path: &'a Path) -> Self {
+        Self { root, path }
+    }
+
+    /// Every key at the top.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        self.root.as_object().into_iter().flatten()
+    }
+
     /// The value at a dotted key; JSON null counts as absent.
-    fn find(&self, key: &str) -> Option<&Value> {
+    pub(super) fn find(&self, key: &str) -> Option<&Value> {
         let value = key.split('.').try_fold(self.root, |at, part| at.get(part))?;
         (!value.is_null()).then_some(value)
     }
 
-    fn wrong(&self, key: &str, expected: &str) -> ModelError {
+    pub(super) fn wrong(&self, key: &str, expected: &str) -> ModelError {
         let found = self.find(key).map_or_else(|| "missing".to_owned(), Value::to_string);
         ModelError::Config {
             path: self.path.to_owned(),
@@ -131,7 +187,7 @@ impl Keys<'_> {
         }
     }
 
-    fn count(&self, key: &str) -> Result<usize, ModelError> {
+    pub(super) fn count(&self, key: &str) -> Result<usize, ModelError> {
         self.find(key)
             .and_then(Value::as_u64)
             .filter(|count| (1..=COUNT_MAX).contains(count))
@@ -139,7 +195,7 @@ impl Keys<'_> {
             .ok_or_else(|| self.wrong(key, "a whole number above 0"))
     }
 
-    fn positive(&self, key: &str) -> Result<f64, ModelError> {
+    pub(super) fn positive(&self, key: &str) -> Result<f64, ModelError> {
         self.find(key)
             .and_then(Value::as_f64)
             .filter(|value| value.is_finite() && *value > 0.0)
@@ -147,7 +203,7 @@ impl Keys<'_> {
     }
 
     /// A boolean that is false where it is absent, as in transformers.
-    fn flag(&self, key: &str) -> Result<bool, ModelError> {
+    pub(super) fn flag(&self, key: &str) -> Result<bool, ModelError> {
         match self.find(key) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
@@ -156,30 +212,146 @@ impl Keys<'_> {
     }
 
     fn architecture(&self) -> Result<Architecture, ModelError> {
-        let expected = "[\"Qwen3ForCausalLM\"]";
-        if let Some(value) = self.find("architectures") {
-            let known = value.as_array().is_some_and(|names| {
-                names.len() == 1 && names[0].as_str() == Some(Architecture::Qwen3.name())
-            });
-            if !known {
-                return Err(self.wrong("architectures", expected));
+        let known = |value: Option<&str>, name: fn(Architecture) -> &'static str| {
+            Architecture::ALL.into_iter().find(|one| value == Some(name(*one)))
+        };
+        let listed = |name: fn(Architecture) -> &'static str| {
+            Architecture::ALL.map(|one| format!("{:?}", name(one))).join(" or ")
+        };
+        let named = match self.find("architectures") {
+            None => None,
+            Some(value) => {
+                let names = value.as_array().filter(|names| names.len() == 1);
+                let name = names.and_then(|names| names[0].as_str());
+                let expected = || format!("a list of one of {}", listed(Architecture::name));
+                let named = known(name, Architecture::name);
+                Some(named.ok_or_else(|| self.wrong("architectures", &expected()))?)
             }
-        } else if self.find("model_type").is_none() {
-            return Err(self.wrong("architectures", expected));
-        }
-        match self.find("model_type").map(|kind| kind.as_str()) {
-            None | Some(Some("qwen3")) => Ok(Architecture::Qwen3),
-            Some(_) => Err(self.wrong("model_type", "\"qwen3\"")),
+        };
+        let kind = match self.find("model_type") {
+            None => None,
+            Some(value) => {
+                let kind = known(value.as_str(), Architecture::model_type);
+                let expected = || listed(Architecture::model_type);
+                Some(kind.ok_or_else(|| self.wrong("model_type", &expected()))?)
+            }
+        };
+        match (named, kind) {
+            (Some(named), Some(kind)) if named != kind => {
+                Err(self.wrong("model_type", &format!("{:?}", named.model_type())))
+            }
+            (Some(one), _) | (None, Some(one)) => Ok(one),
+            (None, None) => {
+                let expected = format!("a list of one of {}", listed(Architecture::name));
+                Err(self.wrong("architectures", &expected))
+            }
         }
     }
 
-    /// Both styles: `rope_theta` at the top, or within `rope_parameters`.
-    fn rope_theta(&self) -> Result<f64, ModelError> {
-        if self.find("rope_parameters").is_some() {
-            self.positive("rope_parameters.rope_theta")
-        } else {
-            self.positive("rope_theta")
+    /// Key and value heads, and the width of a head. Llama and Qwen2 files may leave out what
+    /// follows from other keys.
+    fn head_shape(
+        &self,
+        architecture: Architecture,
+        hidden: usize,
+        heads: usize,
+    ) -> Result<[usize; 2], ModelError> {
+        let derived = architecture != Architecture::Qwen3;
+        let kv_heads = match self.find("num_key_value_heads") {
+            None if architecture == Architecture::Llama => heads,
+            _ => self.count("num_key_value_heads")?,
+        };
+        let head_dim = match self.find("head_dim") {
+            None if derived && hidden.is_multiple_of(heads) => hidden / heads,
+            None if derived => {
+                let expected = format!("a divisor of hidden_size ({hidden}), or a `head_dim`");
+                return Err(self.wrong("num_attention_heads", &expected));
+            }
+            _ => self.count("head_dim")?,
+        };
+        Ok([kv_heads, head_dim])
+    }
+
+    /// Both styles: `rope_theta` at the top, or within `rope_parameters`. Files of the first
+    /// Llama models leave it out.
+    fn rope_theta(&self, architecture: Architecture) -> Result<f64, ModelError> {
+        const LLAMA_THETA: f64 = 10_000.0;
+        let nested = "rope_parameters.rope_theta";
+        let key = match self.find("rope_parameters") {
+            Some(_) if self.find(nested).is_some() || self.find("rope_theta").is_none() => nested,
+            _ => "rope_theta",
+        };
+        match self.find(key) {
+            None if architecture == Architecture::Llama => Ok(LLAMA_THETA),
+            _ => self.positive(key),
         }
+    }
+
+    /// Both styles: `rope_scaling`, or within `rope_parameters`.
+    fn rope_scaling(&self, trained_positions: usize) -> Result<RopeScaling, ModelError> {
+        let new = self.find("rope_parameters").is_some();
+        let at = if new { "rope_parameters" } else { "rope_scaling" };
+        if self.find(at).is_none() {
+            return Ok(RopeScaling::Default);
+        }
+        let key = |name: &str| format!("{at}.{name}");
+        let kinds = ["rope_type", "type"].map(key);
+        let kind = kinds.iter().find(|kind| self.find(kind).is_some());
+        let Some(kind) = kind else {
+            // The new style always holds the base of the frequencies, the old one only a scaling.
+            let default = Ok(RopeScaling::Default);
+            let expected = "\"default\", \"linear\", \"llama3\" or \"yarn\"";
+            return if new { default } else { Err(self.wrong(&kinds[0], expected)) };
+        };
+        let factor = || self.at_least_one(&key("factor"));
+        let original = || match self.find(&key("original_max_position_embeddings")) {
+            None => Ok(trained_positions),
+            Some(_) => self.count(&key("original_max_position_embeddings")),
+        };
+        match self.find(kind).and_then(Value::as_str) {
+            Some("default") => Ok(RopeScaling::Default),
+            Some("linear") => Ok(RopeScaling::Linear { factor: factor()? }),
+            Some("llama3") => {
+                let low = self.positive(&key("low_freq_factor"))?;
+                let high = self.positive(&key("high_freq_factor"))?;
+                if high <= low {
+                    let expected = format!("above low_freq_factor ({low})");
+                    return Err(self.wrong(&key("high_freq_factor"), &expected));
+                }
+                let original = self.count(&key("original_max_position_embeddings"))?;
+                Ok(RopeScaling::Llama3 { factor: factor()?, low, high, original })
+            }
+            Some("yarn") => self.yarn(&key, factor()?, original()?).map(RopeScaling::Yarn),
+            _ => Err(self.wrong(kind, "\"default\", \"linear\", \"llama3\" or \"yarn\"")),
+        }
+    }
+
+    fn yarn(
+        &self,
+        key: &dyn Fn(&str) -> String,
+        factor: f64,
+        original: usize,
+    ) -> Result<Yarn, ModelError> {
+        let optional = |name: &str| match self.find(&key(name)) {
+            None => Ok(None),
+            Some(_) => self.positive(&key(name)).map(Some),
+        };
+        let mscales = optional("mscale")?.zip(optional("mscale_all_dim")?);
+        let derived = || Yarn::attention_factor(factor, mscales.map(<[f64; 2]>::from));
+        let truncate = self.find(&key("truncate")).is_none() || self.flag(&key("truncate"))?;
+        Ok(Yarn {
+            factor,
+            original,
+            attention_factor: optional("attention_factor")?.unwrap_or_else(derived),
+            beta_fast: optional("beta_fast")?.unwrap_or(32.0),
+            beta_slow: optional("beta_slow")?.unwrap_or(1.0),
+            truncate,
+        })
+    }
+
+    fn at_least_one(&self, key: &str) -> Result<f64, ModelError> {
+        let value = self.positive(key)?;
+        if value < 1.0 { Err(self.wrong(key, "a number of at least 1")) } else { Ok(value) }
     }
 
     fn eos_ids(&self) -> Result<Vec<u32>, ModelError> {
@@ -193,30 +365,20 @@ impl Keys<'_> {
     }
 
     fn refuse_unsupported(&self) -> Result<(), ModelError> {
-        for key in ["attention_bias", "use_sliding_window", "mlp_bias"] {
-            if self.flag(key)? {
-                return Err(self.wrong(key, "false"));
-            }
+        if self.flag("use_sliding_window")? {
+            return Err(self.wrong("use_sliding_window", "false"));
         }
-        for key in ["quantization_config", "rope_parameters.partial_rotary_factor"] {
-            if self.find(key).is_some() {
+        if self.find("quantization_config").is_some() {
+            return Err(self.wrong("quantization_config", "absent"));
+        }
+        let partial = "partial_rotary_factor";
+        for key in [partial, &format!("rope_parameters.{partial}")] {
+            if self.find(key).is_some_and(|value| value.as_f64() != Some(1.0)) {
                 return Err(self.wrong(key, "absent"));
             }
         }
-        let fixed = [
-            ("hidden_act", "silu"),
-            ("rope_parameters.rope_type", "default"),
-            ("rope_scaling.rope_type", "default"),
-            ("rope_scaling.type", "default"),
-        ];
-        for (key, only) in fixed {
-            if self.find(key).is_some_and(|value| value.as_str() != Some(only)) {
-                return Err(self.wrong(key, &format!("\"{only}\"")));
-            }
-        }
-        let kind = ["rope_scaling.rope_type", "rope_scaling.type"];
-        if self.find("rope_scaling").is_some() && kind.iter().all(|key| self.find(key).is_none()) {
-            return Err(self.wrong("rope_scaling", "absent"));
+        if self.find("hidden_act").is_some_and(|value| value.as_str() != Some("silu")) {
+            return Err(self.wrong("hidden_act", "\"silu\""));
         }
         let full = |value: &Value| {
             let full_attention = |kind: &Value| kind.as_str() == Some("full_attention");
@@ -230,88 +392,5 @@ impl Keys<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn published() -> Value {
-        serde_json::json!({
-            "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3",
-            "attention_bias": false, "hidden_act": "silu", "hidden_size": 1024,
-            "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8,
-            "head_dim": 128, "intermediate_size": 3072, "vocab_size": 151936,
-            "rms_norm_eps": 1e-6, "rope_theta": 1_000_000, "rope_scaling": null,
-            "max_position_embeddings": 40960, "tie_word_embeddings": true,
-            "sliding_window": null, "use_sliding_window": false, "eos_token_id": 151645,
-            "torch_dtype": "bfloat16",
-        })
-    }
-
-    fn parse(value: &Value) -> Result<ModelConfig, ModelError> {
-        ModelConfig::parse(&value.to_string(), Path::new("/models/q/config.json"))
-    }
-
-    #[test]
-    fn both_styles_say_the_same() {
-        let old = parse(&published()).unwrap();
-        let mut value = published();
-        let object = value.as_object_mut().unwrap();
-        object.remove("rope_theta");
-        object.remove("rope_scaling");
-        let rope = serde_json::json!({"rope_theta": 1_000_000.0, "rope_type": "default"});
-        object.insert("rope_parameters".into(), rope);
-        object.insert("dtype".into(), "bfloat16".into());
-        assert_eq!(parse(&value).unwrap(), old);
-        assert_eq!((old.group(), old.rope_theta, old.tied), (2, 1e6, true));
-        assert_eq!(old.eos_ids, [151_645]);
-    }
-
-    #[test]
-    fn what_is_not_supported_is_named() {
-        let cases = [
-            ("architectures", serde_json::json!(["LlamaForCausalLM"])),
-            ("model_type", serde_json::json!("qwen2")),
-            ("attention_bias", serde_json::json!(true)),
-            ("use_sliding_window", serde_json::json!(true)),
-            ("hidden_act", serde_json::json!("gelu")),
-            ("layer_types", serde_json::json!(["full_attention", "sliding_attention"])),
-            ("quantization_config", serde_json::json!({"bits": 4})),
-            ("hidden_size", serde_json::json!(0)),
-            ("vocab_size", serde_json::json!("many")),
-            ("head_dim", serde_json::json!(127)),
-            ("head_dim", serde_json::json!(null)),
-            ("num_key_value_heads", serde_json::json!(3)),
-            ("rms_norm_eps", serde_json::json!(-1.0)),
-            ("rope_theta", serde_json::json!(null)),
-            ("eos_token_id", serde_json::json!(-1)),
-            ("tie_word_embeddings", serde_json::json!("yes")),
-        ];
-        for (key, wrong) in cases {
-            let mut value = published();
-            value.as_object_mut().unwrap().insert(key.into(), wrong.clone());
-            let message = parse(&value).unwrap_err().to_string();
-            assert!(message.contains(&format!("`{key}`")), "{message}");
-            assert!(message.contains("/models/q/config.json"), "{message}");
-            let found = if wrong.is_null() { "missing".to_owned() } else { wrong.to_string() };
-            assert!(message.contains(&found), "{message}");
-        }
-    }
-
-    #[test]
-    fn scaled_rope_is_refused_in_both_styles() {
-        let mut old = published();
-        let scaling = serde_json::json!({"rope_type": "yarn", "factor": 4.0});
-        old.as_object_mut().unwrap().insert("rope_scaling".into(), scaling);
-        assert!(parse(&old).unwrap_err().to_string().contains("`rope_scaling.rope_type`"));
-        let mut new = published();
-        let rope = serde_json::json!({"rope_theta": 1e6, "rope_type": "linear"});
-        new.as_object_mut().unwrap().insert("rope_parameters".into(), rope);
-        assert!(parse(&new).unwrap_err().to_string().contains("`rope_parameters.rope_type`"));
-    }
-
-    #[test]
-    fn several_ends_of_reply_are_kept() {
-        let mut value = published();
-        value.as_object_mut().unwrap().insert("eos_token_id".into(), serde_json::json!([1, 2]));
-        assert_eq!(parse(&value).unwrap().eos_ids, [1, 2]);
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::parameters::{BLOCK_NAMES, EMBEDDING, FINAL_NORM, HEAD, block_name};
-use super::rope::Rotation;
+use super::block::{Block, rms_norm};
+use super::parameters::{EMBEDDING, FINAL_NORM, HEAD};
+use super::rope::{Rope, Rotation};
 use super::{Attend, ModelConfig, ModelError, Parameter, Parameters, load, save};
 
 /// A causal language model, all weights f32 on one device.
@@ -18,6 +18,7 @@ use super::{Attend, ModelConfig, ModelError, Parameter, Parameters, load, save};
 pub struct Decoder {
     config: ModelConfig,
     device: Device,
+    rope: Rope,
     /// `[vocab, hidden]`.
     pub(super) embedding: Tensor<2>,
     pub(super) blocks: Vec<Block>,
@@ -25,74 +26,6 @@ pub struct Decoder {
     pub(super) norm: Tensor<1>,
     /// `[hidden, vocab]`.
     pub(super) head: Tensor<2>,
-}
-
-/// One layer: what comes before attention, and what comes after.
-#[derive(Clone, Debug)]
-pub(super) struct Block {
-    pub(super) before: Before,
-    pub(super) after: After,
-}
-
-/// Norm, the three projections, and the norms of query and key heads.
-#[derive(Clone, Debug)]
-pub(super) struct Before {
-    pub(super) norm: Tensor<1>,
-    pub(super) q: Tensor<2>,
-    pub(super) k: Tensor<2>,
-    pub(super) v: Tensor<2>,
-    pub(super) q_norm: Tensor<1>,
-    pub(super) k_norm: Tensor<1>,
-}
-
-/// Output projection, and the gated feed-forward part with its norm.
-#[derive(Clone, Debug)]
-pub(super) struct After {
-    pub(super) o: Tensor<2>,
-    pub(super) norm: Tensor<1>,
-    pub(super) gate: Tensor<2>,
-    pub(super) up: Tensor<2>,
-    pub(super) down: Tensor<2>,
-}
-
-impl Before {
-    /// # Shapes
-    /// `x`: `[n, hidden]`; out: `[n, heads, d]`, and `[n, kv_heads, d]` twice.
-    pub(super) fn forward(
-        &self,
-        x: Tensor<2>,
-        config: &ModelConfig,
-        rotation: &Rotation,
-    ) -> [Tensor<3>; 3] {
-        let [n, _] = x.dims();
-        let eps = config.rms_norm_eps;
-        let x = rms_norm(x, &self.norm, eps);
-        let project = |weight: &Tensor<2>, heads: usize| {
-            x.clone().matmul(weight.clone()).reshape([n, heads, config.head_dim])
-        };
-        let q = rms_norm(project(&self.q, config.heads), &self.q_norm, eps);
-        let k = rms_norm(project(&self.k, config.kv_heads), &self.k_norm, eps);
-        let v = project(&self.v, config.kv_heads);
-        [rotation.apply(q), rotation.apply(k), v]
-    }
-}
-
-impl After {
-    /// # Shapes
-    /// `x` and the result: `[n, hidden]`; `attended`: `[n, heads, d]`.
-    pub(super) fn forward(&self, x: Tensor<2>, attended: Tensor<3>, eps: f64) -> Tensor<2> {
-        let [n, heads, d] = attended.dims();
-        let x = x + attended.reshape([n, heads * d]).matmul(self.o.clone());
-        let y = rms_norm(x.clone(), &self.norm, eps);
-        let gated = silu(y.clone().matmul(self.gate.clone())) * y.matmul(self.up.clone());
-        x + gated.matmul(self.down.clone())
-    }
-}
-
-/// `x / sqrt(mean(x^2) + eps) * weight` over the last dimension.
-pub(super) fn rms_norm<const D: usize>(x: Tensor<D>, weight: &Tensor<1>, eps: f64) -> Tensor<D> {
-    let root = x.clone().square().mean_dim(D - 1).add_scalar(eps).sqrt();
-    x / root * weight.clone().unsqueeze()
 }
 
 /// Token ids or indices as a tensor.
@@ -135,12 +68,13 @@ impl Decoder {
         let embedding = take(EMBEDDING)?;
         let head = if config.tied { embedding.input_major() } else { take(HEAD)?.input_major() };
         let [vocab, hidden] = [config.vocab_size, config.hidden_size];
-        let blocks = (0..config.layers).map(|layer| Block::take(layer, &mut take));
+        let blocks = (0..config.layers).map(|layer| Block::take(&config, layer, &mut take));
         Ok(Self {
             embedding: embedding.values.reshape([vocab, hidden]),
             blocks: blocks.collect::<Result<_, _>>()?,
             norm: take(FINAL_NORM)?.values,
             head,
+            rope: Rope::new(&config),
             config,
             device: device.clone(),
         })
@@ -194,7 +128,7 @@ impl Decoder {
     }
 
     pub(super) fn rotation(&self, positions: &[u32]) -> Rotation {
-        Rotation::new(positions, self.config.head_dim, self.config.rope_theta, &self.device)
+        self.rope.rotation(positions, &self.device)
     }
 
     /// Every parameter by its Hugging Face name, in Hugging Face layout. Matrices are copied.
@@ -225,55 +159,5 @@ impl Decoder {
     /// A file that cannot be written, or a tensor that the device does not give back.
     pub fn save(&self, dir: &Path, dtype: super::SaveDtype) -> Result<(), ModelError> {
         save::directory(self, dir, dtype)
-    }
-}
-
-type Take<'a> = dyn FnMut(&str) -> Result<Parameter, ModelError> + 'a;
-
-impl Block {
-    fn take(layer: usize, take: &mut Take<'_>) -> Result<Self, ModelError> {
-        let mut taken = Vec::with_capacity(BLOCK_NAMES.len());
-        for name in BLOCK_NAMES {
-            taken.push(take(&block_name(layer, name))?);
-        }
-        let vector = |index: usize| taken[index].values.clone();
-        let matrix = |index: usize| taken[index].input_major();
-        let before = Before {
-            norm: vector(0),
-            q: matrix(1),
-            k: matrix(2),
-            v: matrix(3),
-            q_norm: vector(4),
-            k_norm: vector(5),
-        };
-        let after = After {
-            o: matrix(6),
-            norm: vector(7),
-            gate: matrix(8),
-            up: matrix(9),
-            down: matrix(10),
-        };
-        Ok(Self { before, after })
-    }
-
-    /// Puts this block's tensors (weights, or their gradients) into `parameters`.
-    pub(super) fn give(self, layer: usize, parameters: &mut Parameters) {
-        let Self { before, after } = self;
-        let all = [
-            Parameter::from_vector(before.norm),
-            Parameter::from_input_major(before.q),
-            Parameter::from_input_major(before.k),
-            Parameter::from_input_major(before.v),
-            Parameter::from_vector(before.q_norm),
-            Parameter::from_vector(before.k_norm),
-            Parameter::from_input_major(after.o),
-            Parameter::from_vector(after.norm),
-            Parameter::from_input_major(after.gate),
-            Parameter::from_input_major(after.up),
-            Parameter::from_input_major(after.down),
-        ];
-        for (name, parameter) in BLOCK_NAMES.iter().zip(all) {
-            parameters.insert(block_name(layer, name), parameter);
-        }
     }
 }

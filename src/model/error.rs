@@ -31,7 +31,8 @@ pub enum ModelError {
         /// The cause.
         source: serde_json::Error,
     },
-    /// A key of `config.json` is missing, wrong, or asks for what is not supported.
+    /// A key of `config.json` or `adapter_config.json` is missing, wrong, or asks for what is not
+    /// supported.
     #[error("{}: `{key}` is {found}, expected {expected}", path.display())]
     Config {
         /// The file.
@@ -87,7 +88,7 @@ pub enum ModelError {
         path: PathBuf,
         /// The tensor's name.
         tensor: String,
-        /// The architecture of `config.json`.
+        /// The architecture of `config.json`, or that it is an adapter's.
         architecture: &'static str,
     },
     /// The same tensor stands in two files.
@@ -182,13 +183,16 @@ impl Explain for ModelError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Config { .. } => "only Qwen3 models in the Hugging Face layout are supported",
+            Self::Config { .. } => {
+                "Qwen3, Qwen2 and Llama models in the Hugging Face layout are supported, and plain \
+                 LoRA adapters in PEFT's"
+            }
             Self::NoWeights { .. } => {
                 "give a Hugging Face directory: config.json, model.safetensors, tokenizer.json"
             }
             Self::Safetensors { .. } => "was the download or the copy cut off? fetch it again",
             Self::MissingTensor { .. } | Self::UnexpectedTensor { .. } | Self::Shape { .. } => {
-                "config.json and the weights must be of the same model"
+                "the configuration and the weights must be of the same model"
             }
             _ => return None,
         };

@@ -7,7 +7,8 @@
 
 use burn::tensor::{Gradients as Derivatives, IndexingUpdateOp, Tensor};
 
-use super::decoder::{After, Before, Block, Decoder, indices, rms_norm};
+use super::block::{After, Before, Block, Each, rms_norm};
+use super::decoder::{Decoder, indices};
 use super::flash::Attention;
 use super::head::{Head, Scored, rows_for};
 use super::parameters::{EMBEDDING, FINAL_NORM, HEAD, read_back};
@@ -172,7 +173,8 @@ impl Decoder {
         rows: Option<usize>,
     ) -> Head<'a> {
         let rows = rows.unwrap_or_else(|| rows_for(self.config().vocab_size));
-        Head { weight: &self.head, targets, temperature: divisor(temperature), rows }
+        let (temperature, frozen) = (divisor(temperature), self.is_adapted());
+        Head { weight: &self.head, targets, temperature, rows, frozen }
     }
 }
 
@@ -230,10 +232,10 @@ pub fn response_logprobs_with(
         let input = x.clone();
         let (attended, kept);
         if keep {
-            let before = BeforeGraph::new(&block.before, input.clone(), config, &rotation);
+            let before = BeforeGraph::new(decoder, index, input.clone(), &rotation);
             let [q, k, v] = before.outputs();
             attended = attend.attend(index, q, k, v);
-            let after = AfterGraph::new(&block.after, input.clone(), attended.clone(), config);
+            let after = AfterGraph::new(decoder, index, input.clone(), attended.clone());
             x = after.output();
             kept = Some((before, after));
         } else {
@@ -253,11 +255,12 @@ pub fn response_logprobs_with(
 }
 
 /// The gradient of a loss by every parameter, given its gradient by the response's
-/// log-probabilities. The decoder must be the one that made the tape.
+/// log-probabilities. The decoder must be the one that made the tape. With an adapter beside it,
+/// it is the adapter's parameters that the gradient is asked by, and no others.
 ///
 /// # Shapes
-/// `grad`: `[R]`; the result: as [`Decoder::parameters`]; the embedding's gradient holds the
-/// head's where they are tied.
+/// `grad`: `[R]`; the result: as [`Decoder::parameters`], the embedding's gradient holding the
+/// head's where they are tied; or as [`Adapter::parameters`](super::Adapter::parameters).
 ///
 /// # Panics
 /// If `grad` does not have the response's length.
@@ -270,9 +273,9 @@ pub fn backward(decoder: &Decoder, tape: Tape, grad: Tensor<1>) -> Parameters {
 
     let norm = NormGraph::new(&decoder.norm, last, config.rms_norm_eps);
     let head = decoder.head_of(sequence.response(), temperature, how.head_rows);
+    let trained = Trained::of(decoder);
     let (by_hidden, by_head) = head.backward(&norm.output(), &scored.lse, grad);
     let (by_last, by_norm) = norm.backward(by_hidden);
-    gradients.insert(FINAL_NORM, Parameter::from_vector(by_norm));
 
     // Rows that predict nothing of the response have no gradient from the head.
     let rows = sequence.tokens().len();
@@ -281,12 +284,16 @@ pub fn backward(decoder: &Decoder, tape: Tape, grad: Tensor<1>) -> Parameters {
     let mut by_x =
         Tensor::zeros([rows, config.hidden_size], decoder.device()).slice_assign(within, by_last);
     for (index, layer) in layers.into_iter().enumerate().rev() {
-        let block = &decoder.blocks[index];
-        let (by_input, by_block) = layer.backward(block, by_x, how.attention, config, &rotation);
-        by_block.give(index, &mut gradients);
+        let (by_input, by_block) = layer.backward(decoder, index, by_x, how.attention, &rotation);
+        match trained {
+            Trained::Model => by_block.give(index, &mut gradients),
+            Trained::Adapter => by_block.give_added(index, &mut gradients),
+        }
         by_x = by_input;
     }
 
+    let Some(by_head) = by_head else { return gradients };
+    gradients.insert(FINAL_NORM, Parameter::from_vector(by_norm));
     let tokens = indices(sequence.tokens().iter().copied(), decoder.device());
     let looked_up = if config.tied {
         by_head
@@ -303,10 +310,10 @@ impl Layer {
     /// The gradients of the block's input and of its parameters.
     fn backward(
         self,
-        block: &Block,
+        decoder: &Decoder,
+        index: usize,
         by_output: Tensor<2>,
         causal: Causal,
-        config: &ModelConfig,
         rotation: &Rotation,
     ) -> (Tensor<2>, Block) {
         let Self { input, attended, kept } = self;
@@ -314,12 +321,10 @@ impl Layer {
             None => (None, None),
             Some((before, after)) => (Some(before), Some(after)),
         };
-        let after = after.unwrap_or_else(|| {
-            AfterGraph::new(&block.after, input.clone(), attended.clone(), config)
-        });
+        let after = after
+            .unwrap_or_else(|| AfterGraph::new(decoder, index, input.clone(), attended.clone()));
         let (by_residual, by_attended, after) = after.backward(by_output);
-        let before =
-            before.unwrap_or_else(|| BeforeGraph::new(&block.before, input, config, rotation));
+        let before = before.unwrap_or_else(|| BeforeGraph::new(decoder, index, input, rotation));
         let [q, k, v] = before.outputs();
         let grads = Attention { q, k, v, out: attended }.backward(by_attended, causal);
         let (by_input, before) = before.backward(grads);
@@ -335,6 +340,45 @@ fn leaf<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
 /// A leaf's derivative. One that no output depends on has none, which is a derivative of 0.
 fn taken<const D: usize>(leaf: &Tensor<D>, derivatives: &mut Derivatives) -> Tensor<D> {
     leaf.grad_remove(derivatives).unwrap_or_else(|| leaf.clone().inner().zeros_like())
+}
+
+/// What the derivative is asked by: the model's own tensors, or an adapter's beside them.
+#[derive(Clone, Copy, PartialEq)]
+enum Trained {
+    Model,
+    Adapter,
+}
+
+impl Trained {
+    fn of(decoder: &Decoder) -> Self {
+        if decoder.is_adapted() { Self::Adapter } else { Self::Model }
+    }
+}
+
+/// Makes every trained tensor of a part a leaf.
+struct Leaves(Trained);
+
+impl Each for Leaves {
+    fn tensor<const D: usize>(&mut self, tensor: &Tensor<D>) -> Tensor<D> {
+        if self.0 == Trained::Model { leaf(tensor) } else { tensor.clone() }
+    }
+
+    fn added(&mut self, tensor: &Tensor<2>) -> Tensor<2> {
+        if self.0 == Trained::Adapter { leaf(tensor) } else { tensor.clone() }
+    }
+}
+
+/// Puts its derivative in place of every leaf of a part.
+struct Taken<'a>(Trained, &'a mut Derivatives);
+
+impl Each for Taken<'_> {
+    fn tensor<const D: usize>(&mut self, tensor: &Tensor<D>) -> Tensor<D> {
+        if self.0 == Trained::Model { taken(tensor, self.1) } else { tensor.clone() }
+    }
+
+    fn added(&mut self, tensor: &Tensor<2>) -> Tensor<2> {
+        if self.0 == Trained::Adapter { taken(tensor, self.1) } else { tensor.clone() }
+    }
 }
 
 /// The scalar whose derivative is the vector-Jacobian product with `grad`.
@@ -369,23 +413,17 @@ impl NormGraph {
 /// What comes before attention, as a graph.
 struct BeforeGraph {
     x: Tensor<2>,
+    trained: Trained,
     weights: Before,
     qkv: [Tensor<3>; 3],
 }
 
 impl BeforeGraph {
-    fn new(weights: &Before, x: Tensor<2>, config: &ModelConfig, rotation: &Rotation) -> Self {
-        let x = leaf(&x);
-        let weights = Before {
-            norm: leaf(&weights.norm),
-            q: leaf(&weights.q),
-            k: leaf(&weights.k),
-            v: leaf(&weights.v),
-            q_norm: leaf(&weights.q_norm),
-            k_norm: leaf(&weights.k_norm),
-        };
-        let qkv = weights.forward(x.clone(), config, rotation);
-        Self { x, weights, qkv }
+    fn new(decoder: &Decoder, layer: usize, x: Tensor<2>, rotation: &Rotation) -> Self {
+        let (x, trained) = (leaf(&x), Trained::of(decoder));
+        let weights = decoder.blocks[layer].before.map(&mut Leaves(trained));
+        let qkv = weights.forward(x.clone(), decoder.config(), rotation);
+        Self { x, trained, weights, qkv }
     }
 
     fn outputs(&self) -> [Tensor<3>; 3] {
@@ -396,14 +434,7 @@ impl BeforeGraph {
         let [q, k, v] = &self.qkv;
         let mut derivatives = (dot(q, by_q) + dot(k, by_k) + dot(v, by_v)).backward();
         let derivatives = &mut derivatives;
-        let weights = Before {
-            norm: taken(&self.weights.norm, derivatives),
-            q: taken(&self.weights.q, derivatives),
-            k: taken(&self.weights.k, derivatives),
-            v: taken(&self.weights.v, derivatives),
-            q_norm: taken(&self.weights.q_norm, derivatives),
-            k_norm: taken(&self.weights.k_norm, derivatives),
-        };
+        let weights = self.weights.map(&mut Taken(self.trained, derivatives));
         (taken(&self.x, derivatives), weights)
     }
 }
@@ -412,22 +443,17 @@ impl BeforeGraph {
 struct AfterGraph {
     x: Tensor<2>,
     attended: Tensor<3>,
+    trained: Trained,
     weights: After,
     y: Tensor<2>,
 }
 
 impl AfterGraph {
-    fn new(weights: &After, x: Tensor<2>, attended: Tensor<3>, config: &ModelConfig) -> Self {
-        let (x, attended) = (leaf(&x), leaf(&attended));
-        let weights = After {
-            o: leaf(&weights.o),
-            norm: leaf(&weights.norm),
-            gate: leaf(&weights.gate),
-            up: leaf(&weights.up),
-            down: leaf(&weights.down),
-        };
-        let y = weights.forward(x.clone(), attended.clone(), config.rms_norm_eps);
-        Self { x, attended, weights, y }
+    fn new(decoder: &Decoder, layer: usize, x: Tensor<2>, attended: Tensor<3>) -> Self {
+        let (x, attended, trained) = (leaf(&x), leaf(&attended), Trained::of(decoder));
+        let weights = decoder.blocks[layer].after.map(&mut Leaves(trained));
+        let y = weights.forward(x.clone(), attended.clone(), decoder.config().rms_norm_eps);
+        Self { x, attended, trained, weights, y }
     }
 
     fn output(&self) -> Tensor<2> {
@@ -437,13 +463,7 @@ impl AfterGraph {
     fn backward(self, grad: Tensor<2>) -> (Tensor<2>, Tensor<3>, After) {
         let mut derivatives = dot(&self.y, grad).backward();
         let derivatives = &mut derivatives;
-        let weights = After {
-            o: taken(&self.weights.o, derivatives),
-            norm: taken(&self.weights.norm, derivatives),
-            gate: taken(&self.weights.gate, derivatives),
-            up: taken(&self.weights.up, derivatives),
-            down: taken(&self.weights.down, derivatives),
-        };
+        let weights = self.weights.map(&mut Taken(self.trained, derivatives));
         (taken(&self.x, derivatives), taken(&self.attended, derivatives), weights)
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Head<'a> {
     pub(super) temperature: f32,
     /// Positions per chunk.
     pub(super) rows: usize,
+    /// The head's own gradient is not wanted.
+    pub(super) frozen: bool,
 }
 
 /// Of each position.
@@ -85,13 +87,13 @@ impl Head<'_> {
     ///
     /// # Shapes
     /// `hidden`: `[R, hidden]`; `lse`: `[R, 1]`; `grad`: `[R]`; the result: `[R, hidden]` and
-    /// `[vocab, hidden]`, as the embedding is stored.
+    /// `[vocab, hidden]`, as the embedding is stored; none where the head is frozen.
     pub(super) fn backward(
         &self,
         hidden: &Tensor<2>,
         lse: &Tensor<2>,
         grad: Tensor<1>,
-    ) -> (Tensor<2>, Tensor<2>) {
+    ) -> (Tensor<2>, Option<Tensor<2>>) {
         let grad: Tensor<2> = grad.div_scalar(self.temperature).unsqueeze_dim(1);
         let mut by_hidden = Vec::new();
         let mut by_weight: Option<Tensor<2>> = None;
@@ -104,13 +106,15 @@ impl Head<'_> {
             let by_score =
                 (p * grad.clone().neg()).scatter(1, at_target, grad, IndexingUpdateOp::Add);
             by_hidden.push(by_score.clone().matmul(self.weight.clone().transpose()));
+            if self.frozen {
+                continue;
+            }
             let part = by_score.transpose().matmul(x);
             by_weight = Some(match by_weight {
                 None => part,
                 Some(sum) => sum + part,
             });
         }
-        let by_weight = by_weight.unwrap_or_else(|| self.weight.zeros_like().transpose());
         (Tensor::cat(by_hidden, 0), by_weight)
     }
 }

@@ -26,21 +26,63 @@ pub(super) fn parameters(
     let by_name: BTreeMap<&str, &ParameterSpec> =
         specs.iter().map(|spec| (spec.name.as_str(), spec)).collect();
     let mut parameters = Parameters::new();
+    // A copy of the tied head, and the rotary frequencies that old checkpoints keep.
+    let may_ignore = |name: &str| {
+        let copied_head = config.tied && name == super::parameters::HEAD;
+        copied_head || name.ends_with(".rotary_emb.inv_freq")
+    };
     for (path, listed) in &files {
-        let reader = Reader { path, config, specs: &by_name, device };
-        reader.read(listed, &mut parameters)?;
+        let bytes = read(path)?;
+        let file = parse(path, &bytes)?;
+        let owner = config.architecture.name();
+        let reader = Reader { path, owner, specs: &by_name, may_ignore: &may_ignore, device };
+        reader.read(&file, listed, &mut parameters)?;
     }
     let at = if files.len() == 1 { files[0].0.clone() } else { dir.to_owned() };
-    for spec in &specs {
-        if parameters.get(&spec.name).is_none() {
-            return Err(ModelError::MissingTensor {
-                path: at,
-                tensor: spec.name.clone(),
-                expected: spec.shape.clone(),
-            });
-        }
-    }
+    require(&specs, &parameters, &at)?;
     Ok(parameters)
+}
+
+/// Reads one file whose tensors must be those that `specs` makes of their names.
+pub(super) fn named(
+    path: &Path,
+    specs: impl FnOnce(&[&str]) -> Vec<ParameterSpec>,
+    owner: &'static str,
+    device: &Device,
+) -> Result<Parameters, ModelError> {
+    let bytes = read(path)?;
+    let file = parse(path, &bytes)?;
+    let specs = specs(&file.names());
+    let by_name: BTreeMap<&str, &ParameterSpec> =
+        specs.iter().map(|spec| (spec.name.as_str(), spec)).collect();
+    let mut parameters = Parameters::new();
+    let reader = Reader { path, owner, specs: &by_name, may_ignore: &|_| false, device };
+    reader.read(&file, &BTreeSet::new(), &mut parameters)?;
+    require(&specs, &parameters, path)?;
+    Ok(parameters)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })
+}
+
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, ModelError> {
+    SafeTensors::deserialize(bytes).map_err(|error| ModelError::Safetensors {
+        path: path.to_owned(),
+        bytes: bytes.len(),
+        reason: error.to_string(),
+    })
+}
+
+fn require(specs: &[ParameterSpec], there: &Parameters, at: &Path) -> Result<(), ModelError> {
+    match specs.iter().find(|spec| there.get(&spec.name).is_none()) {
+        None => Ok(()),
+        Some(spec) => Err(ModelError::MissingTensor {
+            path: at.to_owned(),
+            tensor: spec.name.clone(),
+            expected: spec.shape.clone(),
+        }),
+    }
 }
 
 /// The files that hold weights, each with the tensors that the index says are in it (none where
@@ -80,30 +122,31 @@ fn weight_files(dir: &Path) -> Result<Vec<(PathBuf, BTreeSet<String>)>, ModelErr
 
 struct Reader<'a> {
     path: &'a Path,
-    config: &'a ModelConfig,
+    /// Whose tensors these are.
+    owner: &'static str,
     specs: &'a BTreeMap<&'a str, &'a ParameterSpec>,
+    /// Tensors that may be there without being needed.
+    may_ignore: &'a dyn Fn(&str) -> bool,
     device: &'a Device,
 }
 
 impl Reader<'_> {
-    fn read(&self, listed: &BTreeSet<String>, into: &mut Parameters) -> Result<(), ModelError> {
+    fn read(
+        &self,
+        file: &SafeTensors<'_>,
+        listed: &BTreeSet<String>,
+        into: &mut Parameters,
+    ) -> Result<(), ModelError> {
         let path = self.path;
-        let bytes = std::fs::read(path)
-            .map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| ModelError::Safetensors {
-            path: path.to_owned(),
-            bytes: bytes.len(),
-            reason: error.to_string(),
-        })?;
         for (name, view) in file.iter() {
             let Some(spec) = self.specs.get(name) else {
-                if self.may_ignore(name) {
+                if (self.may_ignore)(name) {
                     continue;
                 }
                 return Err(ModelError::UnexpectedTensor {
                     path: path.to_owned(),
                     tensor: name.to_owned(),
-                    architecture: self.config.architecture.name(),
+                    architecture: self.owner,
                 });
             };
             if into.insert(name, self.parameter(spec, &view)?).is_some() {
@@ -120,12 +163,6 @@ impl Reader<'_> {
                 expected: spec.shape.clone(),
             }),
         }
-    }
-
-    /// A copy of the tied head, and the rotary frequencies that old checkpoints keep.
-    fn may_ignore(&self, name: &str) -> bool {
-        let copied_head = self.config.tied && name == super::parameters::HEAD;
-        copied_head || name.ends_with(".rotary_emb.inv_freq")
     }
 
     fn parameter(

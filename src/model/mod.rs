@@ -3,18 +3,22 @@
 //! One definition serves batched decoding, chunked prefill, scoring and training. What differs
 //! between them is where keys and values come from, and that is the [`Attend`] trait.
 
+mod adapter;
 mod attention;
+mod block;
 mod config;
 mod decoder;
 mod error;
 mod flash;
 mod gradient;
 mod head;
+mod linear;
 mod load;
 mod parameters;
 mod rope;
 mod save;
 
+pub use adapter::{Adapter, LoraSettings};
 pub use attention::{Attend, Causal, attend_chunk};
 pub use config::{Architecture, ModelConfig};
 pub use decoder::Decoder;
@@ -23,5 +27,7 @@ pub use gradient::{
     Differentiation, Gradients, Recompute, Sequence, Tape, backward, response_logprobs,
     response_logprobs_with, score,
 };
+pub use linear::Projection;
 pub use parameters::{Parameter, ParameterSpec, Parameters};
+pub use rope::{RopeScaling, Yarn};
 pub use save::SaveDtype;

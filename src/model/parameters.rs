@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::{ModelConfig, ModelError};
+use super::{ModelConfig, ModelError, Projection};
 
 /// Name and shape of one parameter, as Hugging Face stores it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParameterSpec {
     /// Hugging Face name.
     pub name: String,
-    /// `[out, in]` of a matrix (`[vocab, hidden]` of the embedding), `[n]` of a norm.
+    /// `[out, in]` of a matrix (`[vocab, hidden]` of the embedding), `[n]` of a norm or bias.
     pub shape: Vec<usize>,
 }
 
@@ -27,20 +27,10 @@ impl ParameterSpec {
     }
 }
 
-/// The names of one block's parameters, in the order of [`ModelConfig::parameters`].
-pub(super) const BLOCK_NAMES: [&str; 11] = [
-    "input_layernorm.weight",
-    "self_attn.q_proj.weight",
-    "self_attn.k_proj.weight",
-    "self_attn.v_proj.weight",
-    "self_attn.q_norm.weight",
-    "self_attn.k_norm.weight",
-    "self_attn.o_proj.weight",
-    "post_attention_layernorm.weight",
-    "mlp.gate_proj.weight",
-    "mlp.up_proj.weight",
-    "mlp.down_proj.weight",
-];
+pub(super) const INPUT_NORM: &str = "input_layernorm.weight";
+pub(super) const POST_NORM: &str = "post_attention_layernorm.weight";
+pub(super) const QUERY_NORM: &str = "self_attn.q_norm.weight";
+pub(super) const KEY_NORM: &str = "self_attn.k_norm.weight";
 pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
 pub(super) const FINAL_NORM: &str = "model.norm.weight";
 pub(super) const HEAD: &str = "lm_head.weight";
@@ -53,25 +43,12 @@ impl ModelConfig {
     /// Every parameter of this model: embedding, blocks, final norm, and the head if it is not
     /// tied to the embedding.
     pub fn parameters(&self) -> Vec<ParameterSpec> {
-        let [hidden, inner, head] = [self.hidden_size, self.intermediate_size, self.head_dim];
-        let [queries, keys] = [self.heads * head, self.kv_heads * head];
-        let block: [Vec<usize>; 11] = [
-            vec![hidden],
-            vec![queries, hidden],
-            vec![keys, hidden],
-            vec![keys, hidden],
-            vec![head],
-            vec![head],
-            vec![hidden, queries],
-            vec![hidden],
-            vec![inner, hidden],
-            vec![inner, hidden],
-            vec![hidden, inner],
-        ];
+        let hidden = self.hidden_size;
         let spec = |name: String, shape: Vec<usize>| ParameterSpec { name, shape };
+        let block = self.block_parameters();
         let mut specs = vec![spec(EMBEDDING.to_owned(), vec![self.vocab_size, hidden])];
         for layer in 0..self.layers {
-            let named = BLOCK_NAMES.iter().zip(&block);
+            let named = block.iter();
             specs.extend(named.map(|(name, shape)| spec(block_name(layer, name), shape.clone())));
         }
         specs.push(spec(FINAL_NORM.to_owned(), vec![hidden]));
@@ -79,6 +56,28 @@ impl ModelConfig {
             specs.push(spec(HEAD.to_owned(), vec![self.vocab_size, hidden]));
         }
         specs
+    }
+
+    /// Names within a block, and shapes.
+    fn block_parameters(&self) -> Vec<(String, Vec<usize>)> {
+        let norms = [
+            (INPUT_NORM, self.hidden_size, true),
+            (QUERY_NORM, self.head_dim, self.architecture.has_head_norms()),
+            (KEY_NORM, self.head_dim, self.architecture.has_head_norms()),
+            (POST_NORM, self.hidden_size, true),
+        ];
+        let norms = norms.into_iter().filter(|(_, _, there)| *there);
+        let mut all: Vec<_> =
+            norms.map(|(name, width, _)| (name.to_owned(), vec![width])).collect();
+        for projection in Projection::ALL {
+            let [inputs, outputs] = projection.features(self);
+            let name = projection.name();
+            all.push((format!("{name}.weight"), vec![outputs, inputs]));
+            if projection.has_bias(self) {
+                all.push((format!("{name}.bias"), vec![outputs]));
+            }
+        }
+        all
     }
 
     /// Number of weights.
@@ -113,7 +112,7 @@ impl Parameter {
         Self::new(shape, Tensor::from_data(TensorData::new(values, [len]), device))
     }
 
-    /// A matrix rather than a norm's vector; weight decay applies to these only.
+    /// A matrix rather than the vector of a norm or bias; weight decay applies to these only.
     pub fn is_matrix(&self) -> bool {
         self.shape.len() == 2
     }
@@ -215,11 +214,15 @@ impl Parameters {
     /// # Errors
     /// [`ModelError::Parameter`] naming the first one that is missing, too many, or misshapen.
     pub fn check(&self, config: &ModelConfig) -> Result<(), ModelError> {
+        self.check_specs(&config.parameters())
+    }
+
+    /// Checks that these are exactly the parameters of `specs`.
+    pub(super) fn check_specs(&self, specs: &[ParameterSpec]) -> Result<(), ModelError> {
         let wrong = |name: &str, found: String, expected: String| {
             Err(ModelError::Parameter { name: name.to_owned(), found, expected })
         };
-        let specs = config.parameters();
-        for spec in &specs {
+        for spec in specs {
             let expected = format!("of shape {:?}", spec.shape);
             match self.get(&spec.name) {
                 None => return wrong(&spec.name, "missing".to_owned(), expected),
