@@ -19,7 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("events", &[]),
     ("store", &["rollout", "config", "fault"]),
     ("weights", &["rollout", "config", "fault"]),
-    ("render", &["rollout", "fault"]),
+    ("render", &["rollout", "engine", "fault"]),
     ("protocol", &["rollout", "fault"]),
     ("model", &["weights", "fault"]),
     ("engine", &["model", "weights", "rollout", "fault"]),

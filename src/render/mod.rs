@@ -3,10 +3,12 @@
 //! - [`Renderer`]: one model directory's tokenizer, template and end-of-turn ids.
 //! - [`Detokenizer`]: ids to text as they come, never cutting a character.
 //! - [`ReplyParser`]: text to content, reasoning and tool calls as it comes.
+//! - [`Grammars`]: what a reply has to be, as the ids that may come next.
 //! - [`with_hint`]: the request as the teacher sees it.
 
 mod detokenizer;
 mod error;
+mod grammar;
 mod messages;
 mod renderer;
 mod reply;
@@ -16,6 +18,7 @@ mod tests;
 
 pub use detokenizer::Detokenizer;
 pub use error::RenderError;
+pub use grammar::{Grammar, Grammars, Reasoning, Shape, Tool};
 pub use messages::{INTERNAL_CONTEXT, with_hint};
 pub use renderer::Renderer;
 pub use reply::{ReplyOptions, ReplyParser, ReplyPart};

@@ -10,7 +10,7 @@ use tokenizers::{DecoderWrapper, Tokenizer};
 
 use super::detokenizer::{self, Pieces};
 use super::template::{ChatTemplate, Sources};
-use super::{Detokenizer, RenderError, ReplyOptions, messages};
+use super::{Detokenizer, Reasoning, RenderError, ReplyOptions, messages};
 
 const SPECIAL: &[&str] =
     &["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
@@ -25,6 +25,10 @@ pub struct Renderer {
     pieces: Pieces,
     template: ChatTemplate,
     stop_ids: Vec<u32>,
+    /// The model's own end of turn, one of `stop_ids`.
+    end_id: u32,
+    /// Whether the template knows of reasoning.
+    reasons: bool,
     vocab_size: usize,
     tokenizer_sha256: String,
 }
@@ -45,8 +49,8 @@ impl Renderer {
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| malformed(error.to_string()))?;
         let settings = optional_json(&dir.join("tokenizer_config.json"))?;
-        let stop_ids = stop_ids(dir, &settings, &tokenizer)?;
-        let template = template(dir, &settings)?;
+        let (stop_ids, end_id) = stop_ids(dir, &settings, &tokenizer)?;
+        let (template, reasons) = template(dir, &settings)?;
         let pieces = match tokenizer.get_decoder() {
             Some(DecoderWrapper::ByteLevel(_)) => Pieces::Bytes,
             _ => Pieces::Context,
@@ -56,6 +60,8 @@ impl Renderer {
             pieces,
             template,
             stop_ids,
+            end_id,
+            reasons,
             vocab_size: tokenizer.get_vocab_size(true),
             tokenizer_sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             tokenizer: Arc::new(tokenizer),
@@ -127,6 +133,56 @@ impl Renderer {
         &self.stop_ids
     }
 
+    /// [`Renderer::stop_ids`], the model's own end of turn first.
+    pub(super) fn end_ids(&self) -> Vec<u32> {
+        let known = |id: &u32| self.tokenizer.id_to_token(*id).is_some();
+        let others = self.stop_ids.iter().copied().filter(|id| *id != self.end_id);
+        std::iter::once(self.end_id).chain(others).filter(known).collect()
+    }
+
+    /// The ids of two names, if each is one token.
+    pub(super) fn marks(&self, names: [&str; 2]) -> Option<[u32; 2]> {
+        let [first, second] = names.map(|name| self.tokenizer.token_to_id(name));
+        Some([first?, second?])
+    }
+
+    pub(super) fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.tokenizer
+    }
+
+    /// One more than the greatest id.
+    pub(super) fn id_count(&self) -> u32 {
+        self.tokenizer.get_vocab(true).values().max().map_or(0, |id| id + 1)
+    }
+
+    /// Whether pieces are bytes, whatever stands beside them.
+    pub(super) const fn is_byte_level(&self) -> bool {
+        matches!(self.pieces, Pieces::Bytes)
+    }
+
+    /// The bytes that a piece of the vocabulary stands for in the middle of a text.
+    pub(super) fn piece_bytes(&self, piece: &str) -> Vec<u8> {
+        if self.is_byte_level() {
+            return detokenizer::bytes(piece);
+        }
+        let hex = piece.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => vec![byte],
+            None => piece.replace('▁', " ").into_bytes(),
+        }
+    }
+
+    /// Whether the reply to `prompt` reasons before it answers.
+    pub fn reasoning(&self, prompt: &[u32]) -> Reasoning {
+        let tail = self.tail(prompt);
+        let tail = tail.trim_end();
+        match self.reasons {
+            _ if tail.ends_with("<think>") => Reasoning::Open,
+            true if !tail.ends_with("</think>") => Reasoning::Possible,
+            _ => Reasoning::None,
+        }
+    }
+
     /// Number of ids the tokenizer knows, added tokens included (the model may have more rows).
     pub const fn vocab_size(&self) -> usize {
         self.vocab_size
@@ -144,9 +200,14 @@ impl Renderer {
 
     /// How to read the reply to `prompt`: whether the prompt itself opened the reasoning block.
     pub fn reply_options(&self, prompt: &[u32], tools: bool, id_seed: String) -> ReplyOptions {
+        let thinking = self.tail(prompt).trim_end().ends_with("<think>");
+        ReplyOptions { tools, thinking, id_seed }
+    }
+
+    /// The end of a prompt, as text.
+    fn tail(&self, prompt: &[u32]) -> String {
         let tail = &prompt[prompt.len().saturating_sub(OPENING_IDS_MAX)..];
-        let text = self.tokenizer.decode(tail, false).unwrap_or_default();
-        ReplyOptions { tools, thinking: text.trim_end().ends_with("<think>"), id_seed }
+        self.tokenizer.decode(tail, false).unwrap_or_default()
     }
 }
 
@@ -184,11 +245,12 @@ fn token_text(value: Option<&Value>) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
 }
 
+/// The ids that end a reply, ascending, and the one among them that is the model's end of turn.
 fn stop_ids(
     dir: &Path,
     settings: &Map<String, Value>,
     tokenizer: &Tokenizer,
-) -> Result<Vec<u32>, RenderError> {
+) -> Result<(Vec<u32>, u32), RenderError> {
     let mut ids = BTreeSet::new();
     for file in ["generation_config.json", "config.json"] {
         let path = dir.join(file);
@@ -206,27 +268,32 @@ fn stop_ids(
             })?);
         }
     }
-    if let Some(text) = token_text(settings.get("eos_token")) {
-        ids.extend(tokenizer.token_to_id(text));
-    }
-    if ids.is_empty() {
+    let own = token_text(settings.get("eos_token")).and_then(|text| tokenizer.token_to_id(text));
+    ids.extend(own);
+    let Some(last) = ids.last().copied() else {
         return Err(RenderError::Malformed {
             path: dir.join("generation_config.json"),
             problem: "no end-of-turn token: `eos_token_id` is missing here, in config.json and in \
                       tokenizer_config.json"
                 .to_owned(),
         });
-    }
-    Ok(ids.into_iter().collect())
+    };
+    Ok((ids.into_iter().collect(), own.unwrap_or(last)))
 }
 
-fn template(dir: &Path, settings: &Map<String, Value>) -> Result<ChatTemplate, RenderError> {
+/// The chat template, and whether it knows of reasoning.
+fn template(
+    dir: &Path,
+    settings: &Map<String, Value>,
+) -> Result<(ChatTemplate, bool), RenderError> {
     let (path, sources) = sources(dir, settings)?;
+    let reasons = sources.main.contains("<think>");
     let special = SPECIAL.iter().filter_map(|name| {
         token_text(settings.get(*name)).map(|text| ((*name).to_owned(), Value::from(text)))
     });
-    ChatTemplate::new(sources, special.collect())
-        .map_err(|problem| RenderError::Malformed { path, problem })
+    let template = ChatTemplate::new(sources, special.collect())
+        .map_err(|problem| RenderError::Malformed { path, problem })?;
+    Ok((template, reasons))
 }
 
 fn sources(dir: &Path, settings: &Map<String, Value>) -> Result<(PathBuf, Sources), RenderError> {
