@@ -15,6 +15,7 @@ use crate::resolve::{home, resolve};
 pub struct CollectArgs {
     /// Stay and follow the store
     #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub follow: bool,
     /// Milliseconds between two looks at the store
     #[arg(long, value_name = "MS")]
@@ -24,6 +25,7 @@ pub struct CollectArgs {
     pub idle_timeout_s: Option<u64>,
     /// Close every open session as if it had idled out
     #[arg(long, conflicts_with = "follow")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub close_all: bool,
 }
 

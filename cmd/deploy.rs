@@ -17,11 +17,13 @@ use crate::resolve::{home, resolve};
 pub struct DeployArgs {
     /// Stay and follow the store
     #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub follow: bool,
     /// Milliseconds between two looks at the store
     #[arg(long, value_name = "MS")]
     pub poll_ms: Option<u64>,
-    /// Address of a server that takes the weights; may be repeated
+    /// Address of a server that takes the weights, or unix:PATH for its admin socket; may be
+    /// repeated
     #[arg(long, value_name = "URL")]
     pub server: Vec<String>,
     /// The version to put live; an older one is a rollback [default: the newest]
@@ -36,6 +38,9 @@ pub struct DeployArgs {
     /// File that holds the server's API key
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
+    /// File that holds the key of the server's admin routes [default: the API key]
+    #[arg(long, value_name = "FILE")]
+    pub admin_key_file: Option<PathBuf>,
 }
 
 /// Puts a version live, and prints which.

@@ -16,6 +16,7 @@ use crate::resolve::{home, resolve};
 pub struct HintArgs {
     /// Stay and follow the store
     #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub follow: bool,
     /// Milliseconds between two looks at the store
     #[arg(long, value_name = "MS")]

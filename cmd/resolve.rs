@@ -131,11 +131,11 @@ fn object(value: &impl Serialize) -> Map<String, Value> {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-/// The flags that were given: what is absent, `false` or empty was not.
-fn given(flags: &impl Serialize) -> Map<String, Value> {
+/// The flags that were given: what is absent or empty was not.
+pub fn given(flags: &impl Serialize) -> Map<String, Value> {
     let mut map = object(flags);
     map.retain(|_, value| match value {
-        Value::Null | Value::Bool(false) => false,
+        Value::Null => false,
         Value::Array(items) => !items.is_empty(),
         _ => true,
     });

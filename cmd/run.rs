@@ -11,12 +11,12 @@ use openclaw_rl::config::{
 };
 use openclaw_rl::run::{self, ChildPlan, Plan, Screen};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::Global;
 use crate::edge::{self, Fault};
 use crate::judge::JudgeArgs;
-use crate::resolve::{home, resolve};
+use crate::resolve::{given, home, resolve};
 
 /// Flags of `run`: its own, and those that are handed on to the stages most often. Everything
 /// else goes into the configuration file.
@@ -30,15 +30,12 @@ pub struct RunArgs {
     judge: JudgeArgs,
     #[command(flatten)]
     train: TrainPart,
-    /// Hugging Face directory of the base model [default: the embedded model]
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
-    /// File that holds the API key that clients must send
-    #[arg(long, value_name = "FILE")]
-    api_key_file: Option<PathBuf>,
-    /// Seconds after which a session without a new request is closed
-    #[arg(long, value_name = "SECONDS")]
-    idle_timeout_s: Option<u64>,
+    #[command(flatten)]
+    model: ModelPart,
+    #[command(flatten)]
+    doors: DoorPart,
+    #[command(flatten)]
+    collect: CollectPart,
 }
 
 /// What only the supervisor is told.
@@ -69,6 +66,33 @@ struct ServePart {
     temperature: Option<f32>,
 }
 
+/// What is handed on to `serve` and to `train`.
+#[derive(Debug, Args, Serialize)]
+struct ModelPart {
+    /// Hugging Face directory of the base model [default: the embedded model]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+}
+
+/// What is handed on to `serve`, and to whoever asks it.
+#[derive(Debug, Args, Serialize)]
+struct DoorPart {
+    /// File that holds the API key that clients must send
+    #[arg(long, value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+    /// File that holds the key of the server's admin routes
+    #[arg(long, value_name = "FILE")]
+    admin_key_file: Option<PathBuf>,
+}
+
+/// What is handed on to `collect`.
+#[derive(Debug, Args, Serialize)]
+struct CollectPart {
+    /// Seconds after which a session without a new request is closed
+    #[arg(long, value_name = "SECONDS")]
+    idle_timeout_s: Option<u64>,
+}
+
 /// What is handed on to `train`.
 #[derive(Debug, Args, Serialize)]
 struct TrainPart {
@@ -89,19 +113,31 @@ struct TrainPart {
     learning_rate: Option<f64>,
 }
 
-/// What the children are told, each validated before any is started.
+/// The whole loop, resolved: every section was validated before any child is started.
 struct Stages {
     run: RunConfig,
     serve: ServeConfig,
     train: TrainConfig,
+    /// Where the server will listen.
+    address: SocketAddr,
+    /// What each child is told on its command line, the server first.
+    told: Vec<Told>,
+}
+
+/// A stage and the flags that it is started with, as keys and values of its configuration.
+struct Told {
+    stage: &'static str,
+    flags: Map<String, Value>,
 }
 
 /// Starts the loop, shows it, and prints how it stood at the end.
 pub fn cmd_run(global: &Global, args: &RunArgs) -> Result<Option<Value>, Fault> {
-    let Some(stages) = configure(global, args)? else { return Ok(None) };
+    let stages = configure(global, args)?;
+    if global.dry_run {
+        return Ok(None);
+    }
     let home = home(global)?;
-    let address = free_address(&stages.serve)?;
-    let plan = plan(global, args, &home, address)?;
+    let plan = plan(global, &stages, &home)?;
     let batch_size = stages.train.batch_size as u64;
     let read = crate::store::figures_source(&home, batch_size)?;
     let mut screen = Screen::new(std::io::stderr().is_terminal(), Box::new(std::io::stderr()));
@@ -120,38 +156,70 @@ pub fn cmd_run(global: &Global, args: &RunArgs) -> Result<Option<Value>, Fault> 
     edge::summary(&summary)
 }
 
-/// Resolves every stage's section, so that a mistake in any is found before a child starts.
-/// `None` after `--dry-run`.
-fn configure(global: &Global, args: &RunArgs) -> Result<Option<Stages>, Fault> {
-    let nothing = serde_json::json!({});
-    let judge = serde_json::to_value(&args.judge).unwrap_or_default();
-    let mut serve = serde_json::to_value(&args.serve).unwrap_or_default();
-    let mut train = serde_json::to_value(&args.train).unwrap_or_default();
-    let mut deploy = nothing.clone();
-    let mut collect = nothing.clone();
-    collect["idle_timeout_s"] = serde_json::json!(args.idle_timeout_s);
-    serve["model"] = serde_json::json!(args.model);
-    train["model"] = serde_json::json!(args.model);
-    serve["api_key_file"] = serde_json::json!(args.api_key_file);
-    deploy["api_key_file"] = serde_json::json!(args.api_key_file);
+/// Resolves every stage's section with the flags that its child will get, so that a mistake in
+/// any is found before a child starts.
+fn configure(global: &Global, args: &RunArgs) -> Result<Stages, Fault> {
     let run = resolve(global, "run", &args.own, RunConfig::validate)?;
-    let serve = resolve(global, "serve", &serve, ServeConfig::validate)?;
-    let collect = resolve(global, "collect", &collect, CollectConfig::validate)?;
-    let score = resolve(global, "score", &judge, ScoreConfig::validate)?;
-    let hint = resolve(global, "hint", &judge, HintConfig::validate)?;
-    let train = resolve(global, "train", &train, TrainConfig::validate)?;
-    let deploy = resolve(global, "deploy", &deploy, DeployConfig::validate)?;
-    let dry = [
-        run.is_dry_run(global),
-        serve.is_dry_run(global),
-        collect.is_dry_run(global),
-        score.is_dry_run(global),
-        hint.is_dry_run(global),
-        train.is_dry_run(global),
-        deploy.is_dry_run(global),
-    ];
-    let stages = Stages { run: run.config, serve: serve.config, train: train.config };
-    Ok((!dry[0]).then_some(stages))
+    let mut flags = given(&args.serve);
+    flags.extend(given(&args.doors));
+    flags.extend(given(&args.model));
+    let serve = resolve(global, "serve", &flags, ServeConfig::validate)?;
+    let address = match global.dry_run {
+        true => SocketAddr::new(serve.config.host, serve.config.port),
+        false => free_address(&serve.config)?,
+    };
+    let told = tell(args, flags, &serve.config, address);
+    let [_, collect, score, hint, train, deploy] = &told;
+    let collect = resolve(global, "collect", &collect.flags, CollectConfig::validate)?;
+    let score = resolve(global, "score", &score.flags, ScoreConfig::validate)?;
+    let hint = resolve(global, "hint", &hint.flags, HintConfig::validate)?;
+    let train = resolve(global, "train", &train.flags, TrainConfig::validate)?;
+    let deploy = resolve(global, "deploy", &deploy.flags, DeployConfig::validate)?;
+    run.is_dry_run(global);
+    serve.is_dry_run(global);
+    collect.is_dry_run(global);
+    score.is_dry_run(global);
+    hint.is_dry_run(global);
+    train.is_dry_run(global);
+    deploy.is_dry_run(global);
+    let (run, serve, train) = (run.config, serve.config, train.config);
+    Ok(Stages { run, serve, train, address, told: told.into() })
+}
+
+/// The flags of each child: those that were given for it, and how it reaches the server.
+fn tell(
+    args: &RunArgs,
+    mut flags: Map<String, Value>,
+    serve: &ServeConfig,
+    address: SocketAddr,
+) -> [Told; 6] {
+    let url = format!("http://{address}");
+    flags.insert("port".to_owned(), json!(address.port()));
+    let with = |flags: Value, more: Value| {
+        let mut flags = given(&flags);
+        flags.extend(given(&more));
+        flags
+    };
+    let judge = json!(args.judge);
+    let teacher = json!({"teacher": url, "teacher_key_file": serve.api_key_file});
+    let admin = match &serve.admin_socket {
+        Some(socket) if !serve.admin_over_network() => format!("unix:{}", socket.display()),
+        _ => url,
+    };
+    let deploy = json!({
+        "server": [admin],
+        "api_key_file": serve.api_key_file,
+        "admin_key_file": serve.admin_key_file,
+    });
+    let train = with(json!(args.train), json!(args.model));
+    [
+        Told { stage: "serve", flags },
+        Told { stage: "collect", flags: given(&args.collect) },
+        Told { stage: "score", flags: given(&judge) },
+        Told { stage: "hint", flags: with(judge, teacher) },
+        Told { stage: "train", flags: train },
+        Told { stage: "deploy", flags: given(&deploy) },
+    ]
 }
 
 /// The address the server will have: the configured one, with a free port in place of 0, and
@@ -173,70 +241,36 @@ fn free_address(serve: &ServeConfig) -> Result<SocketAddr, Fault> {
 }
 
 /// The children with their arguments.
-fn plan(global: &Global, args: &RunArgs, home: &Home, address: SocketAddr) -> Result<Plan, Fault> {
+fn plan(global: &Global, stages: &Stages, home: &Home) -> Result<Plan, Fault> {
     let program = std::env::current_exe().map_err(|error| {
         Fault::failed(format!("the path of this program: {error}"), "start it by its path")
     })?;
-    let url = format!("http://{address}");
-    let mut serve = flags(&args.serve);
-    serve.retain(|(key, _)| *key != "port");
-    serve.extend(path_flag("model", args.model.as_ref()));
-    serve.extend(path_flag("api_key_file", args.api_key_file.as_ref()));
-    serve.push(("port".to_owned(), address.port().to_string().into()));
-    let judge = flags(&args.judge);
-    let mut hint = judge.clone();
-    hint.push(("teacher".to_owned(), url.clone().into()));
-    hint.extend(path_flag("teacher_key_file", args.api_key_file.as_ref()));
-    let mut train = flags(&args.train);
-    train.push(("nice".to_owned(), "10".into()));
-    train.extend(path_flag("model", args.model.as_ref()));
-    let mut deploy = vec![("server".to_owned(), OsString::from(url))];
-    deploy.extend(path_flag("api_key_file", args.api_key_file.as_ref()));
-    let idle = args.idle_timeout_s.map(|s| ("idle_timeout_s".to_owned(), s.to_string().into()));
-    let collect = idle.into_iter().collect();
-    let children = [
-        ("serve", serve),
-        ("collect", collect),
-        ("score", judge),
-        ("hint", hint),
-        ("train", train),
-        ("deploy", deploy),
-    ];
-    let children = children.map(|(stage, flags)| child(global, home, stage, flags));
-    Ok(Plan { program, address, children: children.into(), lock: home.lock("run") })
+    let children = stages.told.iter().map(|told| child(global, home, told)).collect();
+    Ok(Plan { program, address: stages.address, children, lock: home.lock("run") })
 }
 
-type Flag = (String, OsString);
-
-fn path_flag(key: &str, path: Option<&PathBuf>) -> Option<Flag> {
-    path.map(|path| (key.to_owned(), path.clone().into_os_string()))
-}
-
-/// The flags that were given, as keys and texts.
-fn flags(args: &impl Serialize) -> Vec<Flag> {
-    let text = serde_json::to_string(args).unwrap_or_default();
-    let map: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
-    map.into_iter()
-        .filter_map(|(key, value)| match value {
-            Value::Null => None,
-            Value::String(text) => Some((key, text.into())),
-            other => Some((key, other.to_string().into())),
-        })
-        .collect()
-}
-
-fn child(global: &Global, home: &Home, stage: &'static str, flags: Vec<Flag>) -> ChildPlan {
+fn child(global: &Global, home: &Home, told: &Told) -> ChildPlan {
     let mut args = vec![OsString::from("--home"), home.root().as_os_str().to_owned()];
     if let Some(config) = &global.config {
         args.extend([OsString::from("--config"), config.as_os_str().to_owned()]);
     }
     args.extend([OsString::from("--log"), OsString::from(&global.log)]);
-    if stage != "serve" {
+    if told.stage != "serve" {
         args.push("--follow".into());
     }
-    for (key, value) in flags {
-        args.push(format!("--{}", key.replace('_', "-")).into());
-        args.push(value);
+    if told.stage == "train" {
+        // Serving comes first.
+        args.extend(["--nice".into(), "10".into()]);
     }
-    ChildPlan { stage, args, log: home.log(stage) }
+    for (key, value) in &told.flags {
+        let values = match value {
+            Value::Array(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
+        };
+        for value in values {
+            let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+            args.extend([format!("--{}", key.replace('_', "-")).into(), text.into()]);
+        }
+    }
+    ChildPlan { stage: told.stage, args, log: home.log(told.stage) }
 }

@@ -52,12 +52,62 @@ pub struct ServeArgs {
     /// Prompt tokens computed between two decode steps
     #[arg(long, value_name = "TOKENS")]
     pub prefill_chunk: Option<usize>,
+    /// Key and value memory: running sequences and the prefix cache together
+    #[arg(long, value_name = "TOKENS")]
+    pub cache_tokens: Option<usize>,
+    /// Whether prompts that begin alike are computed once
+    #[arg(long, value_name = "true|false")]
+    pub prefix_cache: Option<bool>,
+    /// A LoRA adapter beside the base, chosen by its name as the model; may be repeated
+    #[arg(long, value_name = "NAME=DIR")]
+    pub adapters: Vec<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub doors: DoorArgs,
+}
+
+/// Who may come in, how much of it at once, and how long it may take.
+#[derive(Debug, Args, Serialize)]
+pub struct DoorArgs {
+    /// Connections that may be open; one more waits to be accepted
+    #[arg(long, value_name = "N")]
+    pub connections_max: Option<usize>,
+    /// Requests that may be in flight; one more is answered 429
+    #[arg(long, value_name = "N")]
+    pub requests_max: Option<usize>,
     /// Largest request body
     #[arg(long, value_name = "BYTES")]
     pub body_bytes_max: Option<usize>,
+    /// Most messages of one conversation
+    #[arg(long, value_name = "N")]
+    pub messages_max: Option<usize>,
+    /// Time that a client may take to send a request's headers
+    #[arg(long, value_name = "MS")]
+    pub header_timeout_ms: Option<u64>,
+    /// Time that a client may take to send a request's body
+    #[arg(long, value_name = "MS")]
+    pub body_timeout_ms: Option<u64>,
+    /// Time that a client may take nothing of its answer before it is cut off
+    #[arg(long, value_name = "MS")]
+    pub reader_timeout_ms: Option<u64>,
+    /// Time that a connection without a request stays open
+    #[arg(long, value_name = "MS")]
+    pub idle_timeout_ms: Option<u64>,
+    /// Time after which a stream that has nothing to say shows that it lives
+    #[arg(long, value_name = "MS")]
+    pub alive_every_ms: Option<u64>,
+    /// Time that requests in flight may take to end once the server is to stop
+    #[arg(long, value_name = "MS")]
+    pub drain_ms: Option<u64>,
     /// File that holds the API key that clients must send
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
+    /// File that holds the key of the admin routes; without it they are not there beyond loopback
+    #[arg(long, value_name = "FILE")]
+    pub admin_key_file: Option<PathBuf>,
+    /// Unix socket that takes every request, admin routes included, without a key
+    #[arg(long, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
 }
 
 /// Serves until a signal, and prints what was served.
@@ -67,6 +117,7 @@ pub fn cmd_serve(global: &Global, args: &ServeArgs) -> Result<Option<Value>, Fau
         return Ok(None);
     }
     let home = home(global)?;
+    let _lock = edge::lock(&home, "serve")?;
     let config = resolved.config;
     let parts = stage::serve::Parts::decoder(crate::store::status_source(&home)?);
     let summary = edge::block_on(global, async |stop| {

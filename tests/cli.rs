@@ -47,7 +47,7 @@ fn a_wrong_configuration_file_is_named_with_its_key() {
         ("[sevre]\nport = 1\n", "sevre"),
         ("[train]\nbatch_size = \"many\"\n", "many"),
         ("[score]\njudge = \"somebody\"\n", "somebody"),
-        ("[deploy]\nserver = []\n", "server"),
+        ("[deploy]\ntries = 0\n", "tries"),
     ];
     for (text, named) in table {
         let file = dir.path().join("config.toml");

@@ -2,8 +2,10 @@
 #![expect(clippy::disallowed_methods, reason = "a task of a test ends with its runtime")]
 
 mod admin;
+mod doors;
 mod errors;
 mod harness;
 mod lifecycle;
+mod metrics;
 mod recording;
 mod streaming;

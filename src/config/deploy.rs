@@ -12,7 +12,7 @@ pub struct DeployConfig {
     pub follow: bool,
     /// Milliseconds between two looks at the registry.
     pub poll_ms: u64,
-    /// Addresses of the servers that take the weights.
+    /// Addresses of the servers that take the weights; `unix:` and a path for an admin socket.
     pub server: Vec<String>,
     /// The version to put live; the newest of the lineage if absent.
     pub version: Option<u64>,
@@ -22,6 +22,8 @@ pub struct DeployConfig {
     pub timeout_s: u64,
     /// File that holds the server's API key.
     pub api_key_file: Option<std::path::PathBuf>,
+    /// File that holds the key of the server's admin routes, where they have one of their own.
+    pub admin_key_file: Option<std::path::PathBuf>,
 }
 
 impl Default for DeployConfig {
@@ -34,6 +36,7 @@ impl Default for DeployConfig {
             tries: 5,
             timeout_s: 120,
             api_key_file: None,
+            admin_key_file: None,
         }
     }
 }
@@ -47,7 +50,10 @@ impl DeployConfig {
         require(self.poll_ms > 0, "poll_ms", self.poll_ms, "a whole number above 0")?;
         require(!self.server.is_empty(), "server", "[]", "at least one address")?;
         for server in &self.server {
-            require_url("server", server)?;
+            match server.strip_prefix("unix:") {
+                Some(path) => require(!path.is_empty(), "server", server, "a path after `unix:`")?,
+                None => require_url("server", server)?,
+            }
         }
         require((1..=100).contains(&self.tries), "tries", self.tries, "1 to 100")?;
         require(self.timeout_s > 0, "timeout_s", self.timeout_s, "seconds above 0")?;

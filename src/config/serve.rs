@@ -1,7 +1,7 @@
 //! What `serve` can be told.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,10 +35,41 @@ pub struct ServeConfig {
     pub waiting_max: usize,
     /// Prompt tokens computed between two decode steps, so that streams keep flowing.
     pub prefill_chunk: usize,
+    /// Key and value memory, in tokens: running sequences and the prefix cache together.
+    pub cache_tokens: usize,
+    /// Whether prompts that begin alike are computed once.
+    pub prefix_cache: bool,
+    /// LoRA adapters beside the base, as `name=directory`; a request that names one as its model
+    /// is answered by it.
+    pub adapters: Vec<String>,
+    /// Connections that may be open; one more waits to be accepted.
+    pub connections_max: usize,
+    /// Requests that may be in flight; one more is answered 429.
+    pub requests_max: usize,
     /// Largest request body, in bytes.
     pub body_bytes_max: usize,
+    /// Most messages of one conversation.
+    pub messages_max: usize,
+    /// Milliseconds that a client may take to send a request's headers.
+    pub header_timeout_ms: u64,
+    /// Milliseconds that a client may take to send a request's body.
+    pub body_timeout_ms: u64,
+    /// Milliseconds that a client may take nothing of its answer before it is cut off.
+    pub reader_timeout_ms: u64,
+    /// Milliseconds that a connection without a request stays open.
+    pub idle_timeout_ms: u64,
+    /// Milliseconds after which a stream that has nothing to say shows that it lives.
+    pub alive_every_ms: u64,
+    /// Milliseconds that requests in flight may take to end once the server is to stop.
+    pub drain_ms: u64,
     /// File that holds the API key; required where `host` is not a loopback address.
     pub api_key_file: Option<PathBuf>,
+    /// File that holds the key of the admin routes. Without it they take the API key on a
+    /// loopback address, and are not there on any other.
+    pub admin_key_file: Option<PathBuf>,
+    /// Unix socket that takes every request without a key. Without an `admin_key_file`, the admin
+    /// routes are there only.
+    pub admin_socket: Option<PathBuf>,
     /// Whether turns are recorded in the store.
     pub record: bool,
 }
@@ -58,8 +89,22 @@ impl Default for ServeConfig {
             running_max: 16,
             waiting_max: 256,
             prefill_chunk: 256,
+            cache_tokens: 131_072,
+            prefix_cache: true,
+            adapters: Vec::new(),
+            connections_max: 1024,
+            requests_max: 512,
             body_bytes_max: 32 << 20,
+            messages_max: 4096,
+            header_timeout_ms: 15_000,
+            body_timeout_ms: 120_000,
+            reader_timeout_ms: 300_000,
+            idle_timeout_ms: 120_000,
+            alive_every_ms: 15_000,
+            drain_ms: 20_000,
             api_key_file: None,
+            admin_key_file: None,
+            admin_socket: None,
             record: true,
         }
     }
@@ -71,6 +116,45 @@ impl ServeConfig {
     /// # Errors
     /// The first key whose value cannot be worked with.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_sampling()?;
+        let positive = "a whole number above 0";
+        for (key, value) in [
+            ("running_max", self.running_max),
+            ("waiting_max", self.waiting_max),
+            ("prefill_chunk", self.prefill_chunk),
+            ("cache_tokens", self.cache_tokens),
+            ("connections_max", self.connections_max),
+            ("requests_max", self.requests_max),
+            ("messages_max", self.messages_max),
+        ] {
+            require(value > 0, key, value, positive)?;
+        }
+        for (key, value) in [
+            ("header_timeout_ms", self.header_timeout_ms),
+            ("body_timeout_ms", self.body_timeout_ms),
+            ("reader_timeout_ms", self.reader_timeout_ms),
+            ("idle_timeout_ms", self.idle_timeout_ms),
+            ("alive_every_ms", self.alive_every_ms),
+        ] {
+            require(value > 0, key, value, "milliseconds above 0")?;
+        }
+        require(
+            self.body_bytes_max >= 1024,
+            "body_bytes_max",
+            self.body_bytes_max,
+            "at least 1024",
+        )?;
+        require(!self.model_name.is_empty(), "model_name", "", "a name")?;
+        self.validate_adapters()?;
+        require(
+            self.host.is_loopback() || self.api_key_file.is_some(),
+            "host",
+            self.host,
+            "a loopback address, or an `api_key_file` beside it",
+        )
+    }
+
+    fn validate_sampling(&self) -> Result<(), ConfigError> {
         let positive = "a whole number above 0";
         require(self.context_tokens != Some(0), "context_tokens", 0, positive)?;
         require(self.reply_tokens > 0, "reply_tokens", self.reply_tokens, positive)?;
@@ -80,22 +164,70 @@ impl ServeConfig {
             self.temperature,
             "0 (greedy) to 10",
         )?;
-        require(self.top_p > 0.0 && self.top_p <= 1.0, "top_p", self.top_p, "above 0, at most 1")?;
-        require(self.running_max > 0, "running_max", self.running_max, positive)?;
-        require(self.waiting_max > 0, "waiting_max", self.waiting_max, positive)?;
-        require(self.prefill_chunk > 0, "prefill_chunk", self.prefill_chunk, positive)?;
-        require(
-            self.body_bytes_max >= 1024,
-            "body_bytes_max",
-            self.body_bytes_max,
-            "at least 1024",
-        )?;
-        require(!self.model_name.is_empty(), "model_name", "", "a name")?;
-        require(
-            self.host.is_loopback() || self.api_key_file.is_some(),
-            "host",
-            self.host,
-            "a loopback address, or an `api_key_file` beside it",
-        )
+        require(self.top_p > 0.0 && self.top_p <= 1.0, "top_p", self.top_p, "above 0, at most 1")
+    }
+
+    fn validate_adapters(&self) -> Result<(), ConfigError> {
+        let mut names = std::collections::BTreeSet::new();
+        for text in &self.adapters {
+            let named = adapter(text).filter(|(name, _)| *name != self.model_name);
+            let new = named.is_some_and(|(name, _)| names.insert(name));
+            let expected = "name=directory, each name once and none of them `model_name`";
+            require(new, "adapters", text, expected)?;
+        }
+        Ok(())
+    }
+
+    /// Names and directories of the adapters.
+    pub fn adapter_dirs(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.adapters.iter().filter_map(|text| adapter(text))
+    }
+
+    /// Whether the admin routes are reached over the network: with a key of their own anywhere,
+    /// without one on a loopback address only, unless a socket takes them.
+    pub fn admin_over_network(&self) -> bool {
+        self.admin_key_file.is_some() || (self.host.is_loopback() && self.admin_socket.is_none())
+    }
+}
+
+/// `name=directory`, neither of them empty.
+fn adapter(text: &str) -> Option<(&str, &Path)> {
+    let (name, dir) = text.split_once('=')?;
+    let fits = !name.is_empty() && !name.contains(char::is_whitespace) && !dir.is_empty();
+    fits.then(|| (name, Path::new(dir)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adapters_have_a_name_and_a_directory() {
+        let with = |adapters: &[&str]| ServeConfig {
+            adapters: adapters.iter().map(ToString::to_string).collect(),
+            ..ServeConfig::default()
+        };
+        let two = with(&["a=/x", "b=/y=z"]);
+        two.validate().unwrap();
+        let dirs: Vec<_> = two.adapter_dirs().collect();
+        assert_eq!(dirs, [("a", Path::new("/x")), ("b", Path::new("/y=z"))]);
+        for wrong in [&["a"][..], &["=/x"], &["a="], &["a b=/x"], &["a=/x", "a=/y"]] {
+            assert_eq!(with(wrong).validate().unwrap_err().key, "adapters", "{wrong:?}");
+        }
+        assert_eq!(with(&["openclaw=/x"]).validate().unwrap_err().key, "adapters");
+    }
+
+    #[test]
+    fn admin_routes_need_a_door_of_their_own_beyond_loopback() {
+        let open = ServeConfig { host: [0, 0, 0, 0].into(), ..ServeConfig::default() };
+        assert_eq!(open.validate().unwrap_err().key, "host");
+        let open = ServeConfig { api_key_file: Some("key".into()), ..open };
+        open.validate().unwrap();
+        assert!(!open.admin_over_network());
+        assert!(ServeConfig { admin_key_file: Some("a".into()), ..open }.admin_over_network());
+        let local = ServeConfig::default();
+        assert!(local.admin_over_network());
+        let socket = ServeConfig { admin_socket: Some("s".into()), ..local };
+        assert!(!socket.admin_over_network());
     }
 }

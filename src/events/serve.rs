@@ -172,3 +172,33 @@ impl Event for DrainCut {
         format!("{} requests were cut off at the end", self.requests)
     }
 }
+
+/// A connection was ended because its client stood still.
+pub struct ConnectionCut {
+    /// What took too long: `headers`, `idle` or `reader`.
+    pub reason: &'static str,
+}
+
+impl Event for ConnectionCut {
+    const NAME: &'static str = "connection_cut";
+    const LEVEL: Level = Level::Debug;
+
+    fn line(&self) -> String {
+        format!("a connection was cut: {}", self.reason)
+    }
+}
+
+/// The system gave no connection.
+pub struct ConnectionRefused {
+    /// What it said.
+    pub reason: String,
+}
+
+impl Event for ConnectionRefused {
+    const NAME: &'static str = "connection_refused";
+    const LEVEL: Level = Level::Warn;
+
+    fn line(&self) -> String {
+        format!("no connection could be taken: {}", self.reason)
+    }
+}

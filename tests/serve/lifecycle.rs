@@ -73,6 +73,25 @@ async fn what_is_missing_at_the_start_is_named() {
     assert!(error.to_string().contains("key"), "{error}");
     assert_eq!(error.exit_code(), 2);
 
+    let key = empty.path().join("key");
+    std::fs::write(&key, "same").unwrap();
+    let same =
+        ServeConfig { api_key_file: Some(key.clone()), admin_key_file: Some(key), ..config() };
+    let error = refusal(same, &root).await;
+    assert!(error.to_string().contains("one of their own"), "{error}");
+    assert_eq!(error.exit_code(), 2);
+
+    let occupied = ServeConfig { admin_socket: Some(empty.path().join("key")), ..config() };
+    let error = refusal(occupied, &root).await;
+    assert!(error.to_string().contains("no socket"), "{error}");
+    let stale = empty.path().join("stale");
+    drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+    let too_long =
+        ServeConfig { admin_socket: Some(stale.clone()), context_tokens: Some(9999), ..config() };
+    let error = refusal(too_long, &root).await;
+    assert!(error.to_string().contains("context"), "a dead socket is replaced: {error}");
+    assert!(!stale.exists());
+
     let too_long = ServeConfig { context_tokens: Some(9999), ..config() };
     let error = refusal(too_long, &root).await;
     assert!(error.to_string().contains("`context_tokens` is 9999"), "{error}");

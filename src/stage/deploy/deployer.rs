@@ -56,9 +56,8 @@ impl Deployer {
         home: &Home,
         shutdown: CancellationToken,
     ) -> Result<Self, DeployError> {
-        let timeout = Duration::from_secs(config.timeout_s);
-        let servers = servers(&config.server, config.api_key_file.as_deref(), timeout)?;
-        let urls = servers.iter().map(|server| server.url().to_owned()).collect();
+        let servers = servers(config)?;
+        let urls = servers.iter().map(|server| server.name().to_owned()).collect();
         Ok(Self {
             registry: Registry::open(home)?,
             store: Store::open(home)?,
@@ -268,7 +267,7 @@ impl Deployer {
     /// Gives a server the live version back, as well as can be.
     async fn undo(&self, server: &Server, live: Version) {
         match server.update(&self.absolute(live), live).await {
-            Ok(()) => emit(SwapUndone { server: server.url().to_owned(), version: live.0 }),
+            Ok(()) => emit(SwapUndone { server: server.name().to_owned(), version: live.0 }),
             Err(error) => {
                 let error = gate::chain(&error);
                 emit(SwapFailed { version: live.0, error, again_in_ms: None });
@@ -286,7 +285,7 @@ impl Deployer {
             }
             match server.update(&self.absolute(live), live).await {
                 Ok(()) => {
-                    emit(ServerCaughtUp { server: server.url().to_owned(), had, version: live.0 })
+                    emit(ServerCaughtUp { server: server.name().to_owned(), had, version: live.0 })
                 }
                 Err(error) => {
                     let error = gate::chain(&error);

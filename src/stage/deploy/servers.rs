@@ -7,6 +7,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::error::DeployError;
+use crate::config::DeployConfig;
 use crate::rollout::Version;
 
 /// Time that asking a server for its version may take.
@@ -65,10 +66,12 @@ impl ServerError {
                 "start `openclaw-rl serve`, or name the right address with --server".to_owned()
             }
             Self::Refused { status: 401 | 403, .. } => {
-                "give the server's key with --api-key-file".to_owned()
+                "give the server's keys with --api-key-file and --admin-key-file".to_owned()
             }
             Self::Refused { status: 404, .. } => {
-                "the address must be a server that takes weights (`openclaw-rl serve`)".to_owned()
+                "the address must be a server that takes weights: `openclaw-rl serve`, with an \
+                 --admin-key-file where it does not listen on loopback"
+                    .to_owned()
             }
             Self::Refused { .. } | Self::OtherVersion { .. } => {
                 "see the server's own log for the reason".to_owned()
@@ -98,6 +101,9 @@ struct ModelInfo {
 /// One server.
 #[derive(Clone, Debug)]
 pub struct Server {
+    /// As it was named: an address, or `unix:` and the path of a socket.
+    name: String,
+    /// What requests are sent to; nobody looks up its host where there is a socket.
     url: String,
     key: Option<String>,
     client: Client,
@@ -106,8 +112,8 @@ pub struct Server {
 
 impl Server {
     /// The address, without a slash at its end.
-    pub fn url(&self) -> &str {
-        &self.url
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The version that it serves now, as it names it.
@@ -139,7 +145,7 @@ impl Server {
         if got == body.weight_version {
             return Ok(());
         }
-        Err(ServerError::OtherVersion { url: self.url.clone(), got, expected: version })
+        Err(ServerError::OtherVersion { url: self.name.clone(), got, expected: version })
     }
 
     async fn send<T: serde::de::DeserializeOwned>(
@@ -150,7 +156,7 @@ impl Server {
             Some(key) => request.bearer_auth(key),
             None => request,
         };
-        let lost = |source| ServerError::Unreachable { url: self.url.clone(), source };
+        let lost = |source| ServerError::Unreachable { url: self.name.clone(), source };
         let response: Response = request.send().await.map_err(lost)?;
         let status = response.status();
         let text = response.text().await.map_err(lost)?;
@@ -162,38 +168,42 @@ impl Server {
 
     fn refused(&self, status: StatusCode, text: &str) -> ServerError {
         let message = text.trim().chars().take(ANSWER_CHARS_MAX).collect();
-        ServerError::Refused { url: self.url.clone(), status: status.as_u16(), message }
+        ServerError::Refused { url: self.name.clone(), status: status.as_u16(), message }
     }
 }
 
-/// The servers at these addresses.
+/// The servers that a deployment goes to.
 ///
 /// # Errors
-/// The key file cannot be read, or the HTTP client cannot be made.
-pub fn servers(
-    urls: &[String],
-    key_file: Option<&Path>,
-    timeout: Duration,
-) -> Result<Vec<Server>, DeployError> {
-    let key = key_file
-        .map(|path| {
-            std::fs::read_to_string(path)
-                .map(|key| key.trim().to_owned())
-                .map_err(|source| DeployError::Key { path: path.to_owned(), source })
-        })
-        .transpose()?;
+/// A key file cannot be read, or the HTTP client cannot be made.
+pub fn servers(config: &DeployConfig) -> Result<Vec<Server>, DeployError> {
+    // the admin key opens every route
+    let key_file = config.admin_key_file.as_ref().or(config.api_key_file.as_ref());
+    let key = key_file.map(|path| read_key(path)).transpose()?;
     // the first provider of a process stays; reqwest needs one to be there
     rustls::crypto::ring::default_provider().install_default().ok();
-    let client = Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()
-        .map_err(|source| DeployError::Client { source })?;
-    let server = |url: &String| Server {
-        url: url.trim_end_matches('/').to_owned(),
-        key: key.clone(),
-        client: client.clone(),
-        timeout,
-    };
-    Ok(urls.iter().map(server).collect())
+    let servers = config.server.iter().map(|name| {
+        let mut client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        let url = match name.strip_prefix("unix:") {
+            Some(path) => {
+                client = client.unix_socket(Path::new(path));
+                "http://localhost"
+            }
+            None => name.trim_end_matches('/'),
+        };
+        Ok(Server {
+            name: name.trim_end_matches('/').to_owned(),
+            url: url.to_owned(),
+            key: key.clone(),
+            client: client.build().map_err(|source| DeployError::Client { source })?,
+            timeout: Duration::from_secs(config.timeout_s),
+        })
+    });
+    servers.collect()
+}
+
+fn read_key(path: &Path) -> Result<String, DeployError> {
+    std::fs::read_to_string(path)
+        .map(|key| key.trim().to_owned())
+        .map_err(|source| DeployError::Key { path: path.to_owned(), source })
 }

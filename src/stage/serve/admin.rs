@@ -1,4 +1,4 @@
-//! What the server says of itself, and how its weights change.
+//! How a running server is changed: the admin routes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::errors::{ApiError, chain};
@@ -18,75 +18,8 @@ use super::state::Server;
 use crate::engine::EngineError;
 use crate::events::emit;
 use crate::events::serve::{WeightsLive, WeightsRefused};
-use crate::protocol::{BadField, ModelCard, ModelInfo, ModelList, UpdateWeights, WeightsUpdated};
+use crate::protocol::{BadField, UpdateWeights, WeightsUpdated};
 use crate::rollout::Version;
-
-/// `GET /health`: open to everybody, also where a key is needed.
-pub(super) async fn health() -> Json<Value> {
-    Json(json!({"status": "ok"}))
-}
-
-/// `GET /v1/models`.
-pub(super) async fn models(State(server): State<Arc<Server>>) -> Json<ModelList> {
-    let card = ModelCard {
-        id: server.config.model_name.clone(),
-        object: "model".to_owned(),
-        created: server.started_s,
-        owned_by: "openclaw-rl".to_owned(),
-        max_model_len: Some(server.context),
-    };
-    Json(ModelList { object: "list".to_owned(), data: vec![card] })
-}
-
-/// `GET /model_info`.
-pub(super) async fn model_info(State(server): State<Arc<Server>>) -> Json<ModelInfo> {
-    let live = server.live();
-    let path = server.weights.directory(live).unwrap_or_default();
-    Json(ModelInfo {
-        model_path: path.display().to_string(),
-        served_model_name: server.config.model_name.clone(),
-        weight_version: live.to_string(),
-        is_generation: true,
-        context_length: server.context,
-        vocab_size: server.vocab,
-        tokenizer_sha256: server.renderer.tokenizer_sha256().to_owned(),
-    })
-}
-
-/// `GET /status`: the figures of the home, with those of this server.
-pub(super) async fn status(State(server): State<Arc<Server>>) -> Result<Json<Value>, ApiError> {
-    let status = Arc::clone(&server.status);
-    let mut figures = match blocking(move || status()).await? {
-        Value::Object(figures) => figures,
-        Value::Null => Map::new(),
-        other => Map::from_iter([("home".to_owned(), other)]),
-    };
-    let stats = server.engine.stats();
-    figures.insert("live_version".to_owned(), server.live().0.into());
-    figures.insert("not_recorded".to_owned(), server.recorder.not_recorded().into());
-    let engine = json!({
-        "running": stats.running,
-        "waiting": stats.waiting,
-        "scoring": stats.scoring,
-        "live_version": stats.live.map(|version| version.0),
-        "resident_versions": stats.resident.iter().map(|version| version.0).collect::<Vec<_>>(),
-        "pending_version": stats.pending.map(|version| version.0),
-        "cache_tokens": stats.cache_tokens,
-        "steps": stats.steps,
-        "prompt_tokens": stats.prompt_tokens,
-        "generated_tokens": stats.generated_tokens,
-        "scored_tokens": stats.scored_tokens,
-        "completed": stats.completed,
-        "cancelled": stats.cancelled,
-        "failed": stats.failed,
-        "swaps": stats.swaps,
-    });
-    figures.insert("engine".to_owned(), engine);
-    figures.insert("recorded_here".to_owned(), server.recorder.recorded().into());
-    // What was refused, not kept, cancelled … by this process.
-    figures.insert("events".to_owned(), json!(crate::events::counts()));
-    Ok(Json(Value::Object(figures)))
-}
 
 /// `POST /update_weights_from_disk`: answers once the version is live. On failure the version
 /// that was live still is.

@@ -35,12 +35,20 @@ pub enum ServeError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The file with the API key is of no use.
-    #[error("the API key file `{}` {problem}", path.display())]
+    /// A key file is of no use.
+    #[error("the key file `{}` {problem}", path.display())]
     Key {
         /// The file.
         path: PathBuf,
         /// What is wrong with it, as a predicate.
+        problem: String,
+    },
+    /// The admin socket cannot be listened on.
+    #[error("the admin socket `{}`: {problem}", path.display())]
+    Socket {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
         problem: String,
     },
     /// The model could not be loaded.
@@ -82,7 +90,8 @@ impl Explain for ServeError {
         match self {
             Self::PortInUse { .. } => "port_in_use",
             Self::Bind { .. } => "bind",
-            Self::Key { .. } => "api_key_file",
+            Self::Key { .. } => "key_file",
+            Self::Socket { .. } => "admin_socket",
             Self::Model { .. } => "model_load",
             Self::Mismatch { .. } => "model_mismatch",
             Self::Render(error) => error.label(),
@@ -102,6 +111,11 @@ impl Explain for ServeError {
             ),
             Self::Bind { .. } => Some("check `--host` and `--port`".to_owned()),
             Self::Key { .. } => Some("put the key alone into the file, on one line".to_owned()),
+            Self::Socket { .. } => Some(
+                "name a free path of at most 100 bytes in a directory that can be written to, \
+                 with `--admin-socket`"
+                    .to_owned(),
+            ),
             Self::Model { source, .. } => source.hint.clone(),
             Self::Mismatch { .. } => Some("check `--model` and `--context-tokens`".to_owned()),
             Self::Render(error) => error.hint(),
@@ -117,6 +131,7 @@ impl Explain for ServeError {
             Self::PortInUse { .. }
             | Self::Bind { .. }
             | Self::Key { .. }
+            | Self::Socket { .. }
             | Self::Model { .. }
             | Self::Mismatch { .. } => 2,
             Self::Render(error) => error.exit_code(),
@@ -158,6 +173,10 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     }
     line
 }
+
+/// The code of the error that an answer holds, beside the answer, for the metrics.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ErrorCode(pub(super) &'static str);
 
 /// What a request is answered where it fails: a status, and a body in OpenAI's shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -275,6 +294,7 @@ impl IntoResponse for ApiError {
             param: self.param.clone().unwrap_or_default(),
         });
         let mut response = (self.status, Json(self.body())).into_response();
+        response.extensions_mut().insert(ErrorCode(self.code.unwrap_or(self.kind)));
         let headers = response.headers_mut();
         if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));

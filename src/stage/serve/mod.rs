@@ -7,9 +7,13 @@
 
 mod admin;
 mod chat;
+mod doors;
 mod drawn;
 mod errors;
 mod generate;
+mod info;
+mod listen;
+mod metrics;
 mod record;
 mod reply;
 mod router;
@@ -18,18 +22,18 @@ mod stop;
 mod stream;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use doors::Access;
 pub use errors::{LoadError, ServeError};
+pub use router::{Route, routes};
 pub use state::{Load, Parts, Status};
 
 use crate::config::{Home, ServeConfig};
@@ -40,11 +44,12 @@ use crate::events::{emit, now_us};
 use crate::render::Renderer;
 use crate::store::Store;
 use crate::weights::{Base, Registry};
+use doors::{Door, Doors};
+use listen::{Socket, Visitors};
+use metrics::Metrics;
 use record::Recorder;
-use state::{Key, Server, Weights};
+use state::{Server, Weights};
 
-/// Requests in flight may take this long to end once the server is to stop.
-const DRAIN_MAX: Duration = Duration::from_secs(20);
 /// What was cut off may take this long to say so and to be recorded.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -66,8 +71,8 @@ pub struct ServeSummary {
     pub cut_off: usize,
 }
 
-/// Serves until `shutdown`, then lets the requests in flight end (for 20 s at most) and writes
-/// what waits. `ready` gets the address once requests are answered.
+/// Serves until `shutdown`, then lets the requests in flight end (for `drain_ms` at most) and
+/// writes what waits. `ready` gets the address once requests are answered.
 ///
 /// # Errors
 /// The server could not start: a busy port, a model that lacks a file, a home that cannot be
@@ -80,6 +85,7 @@ pub async fn run<F: Forward>(
     ready: oneshot::Sender<SocketAddr>,
 ) -> Result<ServeSummary, ServeError> {
     let (listener, address) = bind(config).await?;
+    let socket = config.admin_socket.as_deref().map(Socket::bind).transpose()?;
     let opened = open(config.clone(), home.clone(), parts);
     let server = tokio::task::spawn_blocking(opened)
         .await
@@ -91,16 +97,17 @@ pub async fn run<F: Forward>(
     // Nobody has to wait for the address.
     let _ = ready.send(address);
 
-    let outcome = tokio::select! {
-        outcome = listen(&server, listener, &shutdown) => outcome,
+    let visitors = Visitors::new(config, &shutdown);
+    tokio::select! {
+        () = listen(&server, &visitors, (listener, socket), &shutdown) => {}
         never = beats.keep_beating() => match never {},
-    };
-    let cut_off = close(&server).await;
+    }
+    let cut_off = close(&server, &visitors).await;
     beats.beat(Some("done")).await;
-    outcome.map(|()| ServeSummary {
+    Ok(ServeSummary {
         stage: "serve",
-        turns: server.recorder.recorded(),
-        not_recorded: server.recorder.not_recorded(),
+        turns: server.recorder.figures().recorded(),
+        not_recorded: server.recorder.figures().not_recorded(),
         live_version: server.live().0,
         generated_tokens: server.engine.stats().generated_tokens,
         cut_off,
@@ -125,7 +132,7 @@ fn open<F: Forward>(
     parts: Parts<F>,
 ) -> impl FnOnce() -> Result<Server, ServeError> {
     move || {
-        let key = config.api_key_file.clone().map(read_key).transpose()?;
+        let doors = Doors::open(&config)?;
         let registry = Registry::open(&home)?;
         registry.ensure_base(Base::from(config.model.as_deref()))?;
         let store = if config.record { Some(Store::open(&home)?) } else { None };
@@ -141,6 +148,7 @@ fn open<F: Forward>(
             running_max: config.running_max,
             waiting_max: config.waiting_max,
             prefill_chunk: config.prefill_chunk,
+            cache_tokens_max: config.cache_tokens,
             ..EngineOptions::default()
         };
         let engine = Engine::start(Arc::new(forward), live, options)?;
@@ -148,28 +156,18 @@ fn open<F: Forward>(
         Ok(Server {
             context: config.context_tokens.unwrap_or(context).min(context),
             weights: Weights::new(parts.load, engine.clone(), (live, dir)),
+            metrics: Metrics::new(&engine, Arc::clone(recorder.figures()), config.cache_tokens),
             config,
             renderer: Arc::new(renderer),
             engine,
             recorder,
             replies: TaskTracker::new(),
             status: parts.status,
-            key,
+            doors,
             vocab,
             started_s: now_us() / 1_000_000,
         })
     }
-}
-
-fn read_key(path: PathBuf) -> Result<Key, ServeError> {
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| format!("cannot be read: {error}"))
-        .and_then(|text| match text.trim() {
-            "" => Err("is empty".to_owned()),
-            key if key.contains(char::is_whitespace) => Err("holds more than a key".to_owned()),
-            key => Ok(key.to_owned()),
-        });
-    text.map(|key| Key::new(&key)).map_err(|problem| ServeError::Key { path, problem })
 }
 
 fn fits_together(
@@ -191,32 +189,31 @@ fn fits_together(
     Err(ServeError::Mismatch { problem })
 }
 
-/// Answers requests until `shutdown`, and those that are in flight then.
+/// Answers requests until `shutdown`, and those that are in flight then, as long as they may take.
 async fn listen(
     server: &Arc<Server>,
-    listener: TcpListener,
+    visitors: &Visitors,
+    (listener, socket): (TcpListener, Option<Socket>),
     shutdown: &CancellationToken,
-) -> Result<(), ServeError> {
-    // Small events must not wait for each other.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let router = router::router(Arc::clone(server));
-    let serving = axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
-        .into_future();
+) {
+    let network = visitors.welcome(listener, router::router(server, Door::Network));
+    let socket = async {
+        if let Some(socket) = socket {
+            visitors.welcome(socket, router::router(server, Door::Socket)).await;
+        }
+    };
     let late = async {
         shutdown.cancelled().await;
-        tokio::time::sleep(DRAIN_MAX).await;
+        tokio::time::sleep(Duration::from_millis(server.config.drain_ms)).await;
     };
     tokio::select! {
-        served = serving => {
-            served.map_err(|error| ServeError::Broken { reason: error.to_string() })
-        }
-        () = late => Ok(()),
+        _ = async { tokio::join!(network, socket) } => {}
+        () = late => {}
     }
 }
 
 /// Ends the engine and the replies, then writes what waits. How many requests were cut off.
-async fn close(server: &Server) -> usize {
+async fn close(server: &Server, visitors: &Visitors) -> usize {
     // Whoever is left has had its time.
     let cut_off = server.engine.drain(Duration::ZERO).await;
     if cut_off > 0 {
@@ -225,6 +222,7 @@ async fn close(server: &Server) -> usize {
     server.replies.close();
     // A reply that does not end now waits for a reader that does not read.
     drop(tokio::time::timeout(CLOSE_MAX, server.replies.wait()).await);
+    visitors.put_out().await;
     server.recorder.close().await;
     cut_off
 }
@@ -260,14 +258,14 @@ impl Beats {
             ("waiting", stats.waiting as f64),
             ("live_version", self.server.live().0 as f64),
             ("generated_tokens", stats.generated_tokens as f64),
-            ("not_recorded", self.server.recorder.not_recorded() as f64),
+            ("not_recorded", self.server.recorder.figures().not_recorded() as f64),
         ];
         self.pulse.beat(doing, &figures);
     }
 
     /// The home's turns: asked for again only when this process has recorded one.
     async fn turns(&mut self) -> f64 {
-        let recorded = self.server.recorder.recorded();
+        let recorded = self.server.recorder.figures().recorded();
         match self.turns {
             Some((turns, then)) if then == recorded => turns,
             _ => {

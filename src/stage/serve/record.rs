@@ -30,9 +30,21 @@ struct Entry {
 
 /// How many turns were and were not written by this process.
 #[derive(Debug, Default)]
-struct Figures {
+pub(super) struct Figures {
     recorded: AtomicU64,
     not_recorded: AtomicU64,
+}
+
+impl Figures {
+    /// Turns written by this process.
+    pub(super) fn recorded(&self) -> u64 {
+        self.recorded.load(Ordering::Relaxed)
+    }
+
+    /// Turns that were answered and could not be written.
+    pub(super) fn not_recorded(&self) -> u64 {
+        self.not_recorded.load(Ordering::Relaxed)
+    }
 }
 
 /// Writes finished turns, in groups: whatever waits when a segment is done goes into the next.
@@ -100,14 +112,9 @@ impl Recorder {
         answer.await.map_err(|_| gone())?
     }
 
-    /// Turns written by this process.
-    pub(super) fn recorded(&self) -> u64 {
-        self.figures.recorded.load(Ordering::Relaxed)
-    }
-
-    /// Turns that were answered and could not be written.
-    pub(super) fn not_recorded(&self) -> u64 {
-        self.figures.not_recorded.load(Ordering::Relaxed)
+    /// How many turns it wrote, and how many it could not write.
+    pub(super) fn figures(&self) -> &Arc<Figures> {
+        &self.figures
     }
 
     /// Writes what waits, and ends.

@@ -1,116 +1,74 @@
-//! Which request goes where, who may ask, and how much.
+//! Which request goes where.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use bytes::BytesMut;
-use futures::StreamExt;
+use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{MethodRouter, get, post};
 use serde_json::Value;
 
+use super::doors::{self, Access, Door, Guard};
 use super::errors::ApiError;
 use super::state::Server;
-use super::{admin, chat, generate};
+use super::{admin, chat, generate, info, metrics};
 
-/// A client may take this long to send its body.
-const BODY_MAX: Duration = Duration::from_secs(120);
-/// Bytes that are read and dropped of a body that is too large.
-const EXCESS_MAX: usize = 64 << 20;
+/// A route: what it is asked with, and who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// The path.
+    pub path: &'static str,
+    /// Who may ask.
+    pub access: Access,
+}
 
-/// The routes of one server.
-pub(super) fn router(server: Arc<Server>) -> Router {
-    Router::new()
-        .route("/v1/chat/completions", post(chat::completions))
-        .route("/v1/models", get(admin::models))
-        .route("/generate", post(generate::generate))
-        .route("/model_info", get(admin::model_info))
-        .route("/update_weights_from_disk", post(admin::update_weights))
-        .route("/status", get(admin::status))
-        .layer(middleware::from_fn_with_state(Arc::clone(&server), read_body))
-        .layer(middleware::from_fn_with_state(Arc::clone(&server), with_key))
-        .route("/health", get(admin::health))
-        .fallback(unknown)
-        .method_not_allowed_fallback(wrong_method)
-        // `read_body` has a limit of its own, whose error is in our shape.
+/// What answers a route.
+type Handler = MethodRouter<Arc<Server>>;
+
+/// Every route with its handler.
+fn table() -> Vec<(Access, &'static str, &'static str, Handler)> {
+    use Access::{Admin, Key, Open};
+    vec![
+        (Key, "POST", "/v1/chat/completions", post(chat::completions)),
+        (Key, "GET", "/v1/models", get(info::models)),
+        (Key, "POST", "/generate", post(generate::generate)),
+        (Key, "GET", "/model_info", get(info::model_info)),
+        (Key, "GET", "/get_model_info", get(info::model_info)),
+        (Key, "GET", "/server_info", get(info::server_info)),
+        (Key, "GET", "/status", get(info::status)),
+        (Key, "GET", "/metrics", get(metrics::show)),
+        (Open, "GET", "/health", get(info::health)),
+        (Key, "GET", "/health_generate", get(info::health_generate)),
+        (Admin, "POST", "/update_weights_from_disk", post(admin::update_weights)),
+    ]
+}
+
+/// Every route that a server has.
+pub fn routes() -> Vec<Route> {
+    let routes = table().into_iter();
+    routes.map(|(access, method, path, _)| Route { method, path, access }).collect()
+}
+
+/// What one server answers to who comes by `door`.
+pub(super) fn router(server: &Arc<Server>, door: Door) -> Router {
+    let mut router = Router::new();
+    for (access, _, path, handler) in table() {
+        if server.doors.leads_to(door, access) {
+            let guard = Guard { server: Arc::clone(server), door, access, route: path };
+            let handler = handler.layer(middleware::from_fn_with_state(guard, doors::guard));
+            router = router.route(path, handler);
+        }
+    }
+    router
+        .fallback(doors::unknown)
+        .method_not_allowed_fallback(doors::wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(server), metrics::count))
+        // `doors` has a limit of its own, whose error is in our shape.
         .layer(DefaultBodyLimit::disable())
-        .with_state(server)
-}
-
-async fn unknown(method: Method, uri: Uri) -> ApiError {
-    let message = format!("there is no `{method} {}`", uri.path());
-    let kind = "invalid_request_error";
-    ApiError::new(StatusCode::NOT_FOUND, kind, message, Some("unknown_url"))
-}
-
-async fn wrong_method(method: Method, uri: Uri) -> ApiError {
-    let message = format!("`{}` does not take {method}", uri.path());
-    let kind = "invalid_request_error";
-    let status = StatusCode::METHOD_NOT_ALLOWED;
-    ApiError::new(status, kind, message, Some("method_not_allowed"))
-}
-
-/// Lets a request pass that has the server's key, if the server has one.
-async fn with_key(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
-    let allowed = server.key.as_ref().is_none_or(|key| {
-        chat::bearer(request.headers()).is_some_and(|presented| key.is(presented))
-    });
-    if allowed {
-        return next.run(request).await;
-    }
-    let message = "a valid API key is needed: `Authorization: Bearer <key>`";
-    let kind = "authentication_error";
-    ApiError::new(StatusCode::UNAUTHORIZED, kind, message, Some("invalid_api_key")).into_response()
-}
-
-/// Reads the whole body, within its limits of size and time.
-async fn read_body(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
-    let limit = server.config.body_bytes_max;
-    let (parts, body) = request.into_parts();
-    let kind = "invalid_request_error";
-    let error = match tokio::time::timeout(BODY_MAX, collect(body, limit)).await {
-        Ok(Ok(Some(bytes))) => {
-            return next.run(Request::from_parts(parts, Body::from(bytes))).await;
-        }
-        Ok(Ok(None)) => {
-            let message = format!("the request's body is larger than {limit} bytes");
-            let status = StatusCode::PAYLOAD_TOO_LARGE;
-            ApiError::new(status, kind, message, Some("body_too_large"))
-        }
-        Ok(Err(error)) => {
-            let message = format!("the request's body could not be read: {error}");
-            ApiError::bad_request(message, Some("body_unreadable"))
-        }
-        Err(_) => {
-            let message = format!("the request's body took longer than {BODY_MAX:?}");
-            let status = StatusCode::REQUEST_TIMEOUT;
-            ApiError::new(status, kind, message, Some("body_too_slow"))
-        }
-    };
-    error.into_response()
-}
-
-/// The body, or `None` if it is larger than `limit` bytes. What is too much is read and dropped
-/// within reason, since a client that still writes would not see the answer.
-async fn collect(body: Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
-    let mut frames = body.into_data_stream();
-    let mut bytes = BytesMut::new();
-    let mut read = 0_usize;
-    while let Some(frame) = frames.next().await {
-        let frame = frame?;
-        read = read.saturating_add(frame.len());
-        if read <= limit {
-            bytes.extend_from_slice(&frame);
-        } else if read > limit.saturating_add(EXCESS_MAX) {
-            break;
-        }
-    }
-    Ok((read <= limit).then(|| bytes.freeze()))
+        .with_state(Arc::clone(server))
 }
 
 /// A body as JSON.

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::Device;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tokio_util::task::TaskTracker;
 
+use super::doors::Doors;
 use super::errors::LoadError;
+use super::metrics::Metrics;
 use super::record::Recorder;
 use crate::config::ServeConfig;
 use crate::engine::{Answer, Engine, Forward};
@@ -86,20 +87,6 @@ impl Weights {
     }
 }
 
-/// A key whose digest alone is kept, so that comparing takes the same time whatever is compared.
-pub(super) struct Key([u8; 32]);
-
-impl Key {
-    pub(super) fn new(key: &str) -> Self {
-        Self(Sha256::digest(key).into())
-    }
-
-    pub(super) fn is(&self, other: &str) -> bool {
-        let other: [u8; 32] = Sha256::digest(other).into();
-        self.0.iter().zip(other).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
-    }
-}
-
 /// One running server.
 pub(super) struct Server {
     pub(super) config: ServeConfig,
@@ -110,7 +97,8 @@ pub(super) struct Server {
     pub(super) replies: TaskTracker,
     pub(super) weights: Weights,
     pub(super) status: Arc<Status>,
-    pub(super) key: Option<Key>,
+    pub(super) doors: Doors,
+    pub(super) metrics: Metrics,
     /// Longest prompt and reply together, in tokens.
     pub(super) context: usize,
     /// Number of token ids of the model.
@@ -123,19 +111,5 @@ impl Server {
     /// The version that new requests take.
     pub(super) fn live(&self) -> Version {
         self.engine.stats().live.unwrap_or(Version::BASE)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Key;
-
-    #[test]
-    fn a_key_is_only_itself() {
-        let key = Key::new("secret");
-        assert!(key.is("secret"));
-        for other in ["", "secre", "secret ", "Secret"] {
-            assert!(!key.is(other));
-        }
     }
 }

@@ -1,0 +1,328 @@
+//! Who may come in, and how much at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use futures::StreamExt;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+use super::errors::{ApiError, ServeError};
+use super::listen::Held;
+use super::metrics::At;
+use super::state::Server;
+use crate::config::ServeConfig;
+
+/// Bytes that are read and dropped of a body that is too large.
+const EXCESS_MAX: usize = 64 << 20;
+
+/// A key whose digest alone is kept, so that comparing takes the same time whatever is compared.
+#[derive(PartialEq, Eq)]
+pub(super) struct Key([u8; 32]);
+
+impl Key {
+    pub(super) fn new(key: &str) -> Self {
+        Self(Sha256::digest(key).into())
+    }
+
+    pub(super) fn is(&self, other: &str) -> bool {
+        let other: [u8; 32] = Sha256::digest(other).into();
+        self.0.iter().zip(other).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
+    }
+
+    /// The key in a file.
+    fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path);
+        match text.map_err(|error| format!("cannot be read: {error}"))?.trim() {
+            "" => Err("is empty".to_owned()),
+            key if key.contains(char::is_whitespace) => Err("holds more than a key".to_owned()),
+            key => Ok(Self::new(key)),
+        }
+    }
+}
+
+/// By which door a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// The address.
+    Network,
+    /// The admin socket: whoever may open its file may do everything.
+    Socket,
+}
+
+/// Who may ask for a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody, also where a key is needed.
+    Open,
+    /// Who has the API key, if there is one.
+    Key,
+    /// Who has the admin key; where there is none, see [`ServeConfig::admin_key_file`].
+    Admin,
+}
+
+/// The keys of a server, and its limits.
+pub(super) struct Doors {
+    api: Option<Key>,
+    admin: Option<Key>,
+    admin_over_network: bool,
+    /// Requests that may still come.
+    requests: Arc<Semaphore>,
+    requests_max: usize,
+    body_bytes_max: usize,
+    body_max: Duration,
+}
+
+impl Doors {
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// A key file is of no use.
+    pub(super) fn open(config: &ServeConfig) -> Result<Self, ServeError> {
+        let read = |path: &Option<PathBuf>| {
+            let key = path.as_ref().map(|path| {
+                let problem = |problem| ServeError::Key { path: path.clone(), problem };
+                Key::read(path).map_err(problem)
+            });
+            key.transpose()
+        };
+        let (api, admin) = (read(&config.api_key_file)?, read(&config.admin_key_file)?);
+        if let Some(path) = config.admin_key_file.as_ref().filter(|_| api == admin) {
+            let problem = "holds the API key: the admin routes need one of their own".to_owned();
+            return Err(ServeError::Key { path: path.clone(), problem });
+        }
+        Ok(Self {
+            api,
+            admin,
+            admin_over_network: config.admin_over_network(),
+            requests: Arc::new(Semaphore::new(config.requests_max)),
+            requests_max: config.requests_max,
+            body_bytes_max: config.body_bytes_max,
+            body_max: Duration::from_millis(config.body_timeout_ms),
+        })
+    }
+
+    /// Whether a route is there at all for who comes by `door`.
+    pub(super) fn leads_to(&self, door: Door, access: Access) -> bool {
+        access != Access::Admin || door == Door::Socket || self.admin_over_network
+    }
+
+    /// Lets a request pass, or says why not. The admin key opens everything.
+    fn admit(&self, door: Door, access: Access, headers: &HeaderMap) -> Result<(), ApiError> {
+        let needed = match access {
+            _ if door == Door::Socket => None,
+            Access::Open => None,
+            Access::Key => self.api.as_ref(),
+            Access::Admin => self.admin.as_ref().or(self.api.as_ref()),
+        };
+        let Some(needed) = needed else { return Ok(()) };
+        let Some(presented) = presented_key(headers) else { return Err(no_key()) };
+        // Every key is compared, so that time does not tell which one it was.
+        let by_admin = self.admin.as_ref().is_some_and(|key| key.is(presented));
+        let by_api = self.api.as_ref().is_some_and(|key| key.is(presented));
+        if by_admin || needed.is(presented) {
+            Ok(())
+        } else if by_api {
+            let message = "this route takes the admin key, not the API key";
+            let kind = "permission_error";
+            Err(ApiError::new(StatusCode::FORBIDDEN, kind, message, Some("admin_key_needed")))
+        } else {
+            Err(no_key())
+        }
+    }
+}
+
+fn no_key() -> ApiError {
+    let message = "a valid API key is needed: `Authorization: Bearer <key>` (or `x-api-key`)";
+    let kind = "authentication_error";
+    ApiError::new(StatusCode::UNAUTHORIZED, kind, message, Some("invalid_api_key"))
+}
+
+/// The key that a client presents, in OpenAI's header or in Anthropic's.
+pub(super) fn presented_key(headers: &HeaderMap) -> Option<&str> {
+    let bearer = || {
+        let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, key) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    };
+    let key = bearer().or_else(|| headers.get("x-api-key")?.to_str().ok().map(str::trim));
+    key.filter(|key| !key.is_empty())
+}
+
+/// What stands at one door of one kind of routes.
+#[derive(Clone)]
+pub(super) struct Guard {
+    pub(super) server: Arc<Server>,
+    pub(super) door: Door,
+    pub(super) access: Access,
+    /// The route behind it.
+    pub(super) route: &'static str,
+}
+
+/// Lets a request pass that has its key and finds a place, and reads its body.
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let route = At(guard.route);
+    let mut answer = guard.pass(request, next).await;
+    answer.extensions_mut().insert(route);
+    answer
+}
+
+impl Guard {
+    async fn pass(self, request: Request, next: Next) -> Response {
+        let Self { server, door, access, .. } = self;
+        let doors = &server.doors;
+        if let Err(error) = doors.admit(door, access, request.headers()) {
+            return error.into_response();
+        }
+        if access == Access::Open {
+            return next.run(request).await;
+        }
+        let Ok(place) = Arc::clone(&doors.requests).try_acquire_owned() else {
+            let message = format!(
+                "{} requests are in flight already; try again in a moment",
+                doors.requests_max
+            );
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            let error =
+                ApiError::new(status, "rate_limit_error", message, Some("too_many_requests"));
+            return error.into_response();
+        };
+        let (parts, body) = request.into_parts();
+        match read_body(doors, body).await {
+            Ok(body) => {
+                let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
+                // A request is in flight until its last byte was sent.
+                answer.map(|body| Body::new(Held::new(body, place)))
+            }
+            Err(error) => error.into_response(),
+        }
+    }
+}
+
+/// Reads the whole body, within its limits of size and time.
+async fn read_body(doors: &Doors, body: Body) -> Result<Bytes, ApiError> {
+    let (limit, limit_time) = (doors.body_bytes_max, doors.body_max);
+    let kind = "invalid_request_error";
+    match tokio::time::timeout(limit_time, collect(body, limit)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => {
+            let message = format!("the request's body is larger than {limit} bytes");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            Err(ApiError::new(status, kind, message, Some("body_too_large")))
+        }
+        Ok(Err(error)) => {
+            let message = format!("the request's body could not be read: {error}");
+            Err(ApiError::bad_request(message, Some("body_unreadable")))
+        }
+        Err(_) => {
+            let message = format!("the request's body took longer than {limit_time:?}");
+            let status = StatusCode::REQUEST_TIMEOUT;
+            Err(ApiError::new(status, kind, message, Some("body_too_slow")))
+        }
+    }
+}
+
+/// The body, or `None` if it is larger than `limit` bytes. What is too much is read and dropped
+/// within reason, since a client that still writes would not see the answer.
+async fn collect(body: Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
+    let mut frames = body.into_data_stream();
+    let mut bytes = BytesMut::new();
+    let mut read = 0_usize;
+    while let Some(frame) = frames.next().await {
+        let frame = frame?;
+        read = read.saturating_add(frame.len());
+        if read <= limit {
+            bytes.extend_from_slice(&frame);
+        } else if read > limit.saturating_add(EXCESS_MAX) {
+            break;
+        }
+    }
+    Ok((read <= limit).then(|| bytes.freeze()))
+}
+
+pub(super) async fn unknown(method: Method, uri: Uri) -> ApiError {
+    let message = format!("there is no `{method} {}`", uri.path());
+    let kind = "invalid_request_error";
+    ApiError::new(StatusCode::NOT_FOUND, kind, message, Some("unknown_url"))
+}
+
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    let message = format!("`{}` does not take {method}", uri.path());
+    let kind = "invalid_request_error";
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    ApiError::new(status, kind, message, Some("method_not_allowed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doors(api: Option<&str>, admin: Option<&str>, config: &ServeConfig) -> Doors {
+        let mut doors = Doors::open(config).unwrap();
+        (doors.api, doors.admin) = (api.map(Key::new), admin.map(Key::new));
+        doors
+    }
+
+    fn with_key(key: Option<&str>) -> HeaderMap {
+        let headers = key.map(|key| (header::AUTHORIZATION, format!("bearer {key}")));
+        headers.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_key_is_only_itself() {
+        let key = Key::new("secret");
+        assert!(key.is("secret"));
+        for other in ["", "secre", "secret ", "Secret"] {
+            assert!(!key.is(other));
+        }
+    }
+
+    #[test]
+    fn each_key_opens_what_it_is_for() {
+        let doors = doors(Some("api"), Some("admin"), &ServeConfig::default());
+        let outcome = |access, key| match doors.admit(Door::Network, access, &with_key(key)) {
+            Ok(()) => 200,
+            Err(error) => error.into_response().status().as_u16(),
+        };
+        for (access, key, status) in [
+            (Access::Open, None, 200),
+            (Access::Key, None, 401),
+            (Access::Key, Some("wrong"), 401),
+            (Access::Key, Some("api"), 200),
+            (Access::Key, Some("admin"), 200),
+            (Access::Admin, None, 401),
+            (Access::Admin, Some("wrong"), 401),
+            (Access::Admin, Some("api"), 403),
+            (Access::Admin, Some("admin"), 200),
+        ] {
+            assert_eq!(outcome(access, key), status, "{access:?} {key:?}");
+        }
+        assert!(doors.admit(Door::Socket, Access::Admin, &with_key(None)).is_ok());
+    }
+
+    #[test]
+    fn without_an_admin_key_the_api_key_opens_admin_routes_on_loopback() {
+        let doors = doors(Some("api"), None, &ServeConfig::default());
+        assert!(doors.admit(Door::Network, Access::Admin, &with_key(Some("api"))).is_ok());
+        assert!(doors.admit(Door::Network, Access::Admin, &with_key(None)).is_err());
+    }
+
+    #[test]
+    fn both_headers_carry_a_key() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(presented_key(&headers), None);
+        headers.insert("x-api-key", "a".parse().unwrap());
+        assert_eq!(presented_key(&headers), Some("a"));
+        headers.insert(header::AUTHORIZATION, "Bearer  b ".parse().unwrap());
+        assert_eq!(presented_key(&headers), Some("b"));
+        headers.insert(header::AUTHORIZATION, "Basic b".parse().unwrap());
+        assert_eq!(presented_key(&headers), Some("a"));
+    }
+}

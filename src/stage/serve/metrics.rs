@@ -1,0 +1,187 @@
+//! `GET /metrics`: how the server does, as figures. No message content, and no label whose values
+//! a client chooses.
+//!
+//! Names and meanings follow vLLM where it has the same thing, with the prefix `openclaw_`.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
+
+use super::errors::{ApiError, ErrorCode};
+use super::listen::Held;
+use super::record::Figures;
+use super::state::Server;
+use crate::engine::Engine;
+
+/// The form that Prometheus reads.
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRoute {
+    route: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCode {
+    code: &'static str,
+}
+
+/// What one server counts and measures.
+pub(super) struct Metrics {
+    registry: Registry,
+    http_requests: Family<ByRoute, Counter>,
+    http_requests_open: Gauge,
+    request_errors: Family<ByCode, Counter>,
+}
+
+impl Metrics {
+    /// Nothing measured yet.
+    pub(super) fn new(engine: &Engine, turns: Arc<Figures>, cache_tokens_max: usize) -> Self {
+        let mut registry = Registry::with_prefix("openclaw");
+        let http_requests = Family::default();
+        let help = "Requests answered, by route and HTTP status";
+        registry.register("http_requests", help, http_requests.clone());
+        let http_requests_open = Gauge::default();
+        let help = "Requests whose answers are being made or sent";
+        registry.register("http_requests_open", help, http_requests_open.clone());
+        let request_errors = Family::default();
+        registry.register("request_errors", "Requests refused, by code", request_errors.clone());
+        let sampled = Sampled { engine: engine.clone(), turns, cache_tokens_max };
+        registry.register_collector(Box::new(sampled));
+        Self { registry, http_requests, http_requests_open, request_errors }
+    }
+
+    fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// Figures that others keep, read when they are asked for.
+struct Sampled {
+    engine: Engine,
+    turns: Arc<Figures>,
+    cache_tokens_max: usize,
+}
+
+impl std::fmt::Debug for Sampled {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Sampled").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Sampled {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let stats = self.engine.stats();
+        let usage = stats.cache_tokens as f64 / self.cache_tokens_max as f64;
+        let version = |version: Option<crate::rollout::Version>| version.map_or(0, |v| v.0) as f64;
+        for (name, help, value) in [
+            ("num_requests_running", "Replies being made", stats.running as f64),
+            ("num_requests_waiting", "Requests that wait for a place", stats.waiting as f64),
+            ("num_scorings_running", "Prompts being scored", stats.scoring as f64),
+            ("kv_cache_usage_perc", "Share of the key and value memory in use (0 to 1)", usage),
+            (
+                "prefix_cache_tokens",
+                "Tokens in the prefix cache that no running sequence holds",
+                stats.prefix_tokens as f64,
+            ),
+            ("weights_version", "The live weights version", version(stats.live)),
+            ("weights_resident", "Weights versions held", stats.resident.len() as f64),
+            (
+                "weights_pending",
+                "Weights versions that wait to go live",
+                f64::from(u8::from(stats.pending.is_some())),
+            ),
+        ] {
+            let gauge = ConstGauge::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            gauge.encode(metric)?;
+        }
+        for (name, help, value) in [
+            ("engine_steps", "Steps computed", stats.steps),
+            ("prompt_tokens", "Prompt tokens computed for replies", stats.prompt_tokens),
+            ("generation_tokens", "Tokens sampled", stats.generated_tokens),
+            ("scored_tokens", "Tokens computed for scoring", stats.scored_tokens),
+            (
+                "prefix_cache_queries",
+                "Tokens of prompts and scorings that the prefix cache was asked for",
+                stats.prompt_tokens + stats.scored_tokens + stats.cached_tokens,
+            ),
+            ("prefix_cache_hits", "Tokens that the prefix cache held", stats.cached_tokens),
+            ("requests_completed", "Replies and scorings completed", stats.completed),
+            ("requests_cancelled", "Requests whose client went away", stats.cancelled),
+            ("requests_failed", "Requests that the engine failed", stats.failed),
+            ("weights_swaps", "Versions that went live after the first", stats.swaps),
+            ("turns_recorded", "Turns written to the store", self.turns.recorded()),
+            ("turns_not_recorded", "Turns that could not be", self.turns.not_recorded()),
+        ] {
+            let counter = ConstCounter::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            counter.encode(metric)?;
+        }
+        let help = "Named events of this process (docs/ARCHITECTURE.md)";
+        let mut metric = encoder.encode_descriptor("events", help, None, MetricType::Counter)?;
+        for (event, count) in crate::events::counts() {
+            let labels = [("event", event)];
+            ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// `GET /metrics`.
+pub(super) async fn show(State(server): State<Arc<Server>>) -> Result<Response, ApiError> {
+    let text = server.metrics.text();
+    let text = text.map_err(|_| ApiError::internal("the metrics cannot be written"))?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+}
+
+/// The route that gave an answer, beside the answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At(pub(super) &'static str);
+
+/// Counts a request and how it was answered.
+pub(super) async fn count(
+    State(server): State<Arc<Server>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let open = Open::new(&server.metrics.http_requests_open);
+    let answer = next.run(request).await;
+    let status = answer.status().as_u16();
+    let route = answer.extensions().get().map_or("unknown", |At(route)| *route);
+    server.metrics.http_requests.get_or_create(&ByRoute { route, status }).inc();
+    if let Some(ErrorCode(code)) = answer.extensions().get() {
+        server.metrics.request_errors.get_or_create(&ByCode { code }).inc();
+    }
+    answer.map(|body| axum::body::Body::new(Held::new(body, open)))
+}
+
+/// One more, until it is dropped.
+struct Open(Gauge);
+
+impl Open {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
