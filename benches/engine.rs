@@ -27,7 +27,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     println!("calibration: {:.2} GFLOP/s (256³ f32 product, one thread)", calibrate());
     let decoder = Decoder::load(Path::new(&directory), &Device::flex())?;
-    let options = EngineOptions { prefill_chunk: 512, ..EngineOptions::default() };
+    // Every repetition has to compute everything again.
+    let options =
+        EngineOptions { prefill_chunk: 512, prefix_cache: false, ..EngineOptions::default() };
     let vocab = decoder.config().vocab_size as u32;
     let engine = Engine::start(Arc::new(decoder), Version::BASE, options)?;
     for prompt in [64, 2048] {

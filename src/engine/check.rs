@@ -10,7 +10,8 @@ const REPETITION_MAX: f32 = 10.0;
 /// A bias is within this of 0: it allows or forbids, whatever the model says.
 const BIAS_MAX: f32 = 100.0;
 
-pub(super) fn check_options(options: &EngineOptions) -> Result<(), EngineError> {
+/// Whether an engine can run with these, its blocks being of `block` tokens.
+pub(super) fn check_options(options: &EngineOptions, block: usize) -> Result<(), EngineError> {
     let limits = [
         ("running_max", options.running_max),
         ("scoring_max", options.scoring_max),
@@ -18,10 +19,14 @@ pub(super) fn check_options(options: &EngineOptions) -> Result<(), EngineError> 
         ("prefill_chunk", options.prefill_chunk),
         ("cache_tokens_max", options.cache_tokens_max),
     ];
-    match limits.into_iter().find(|(_, limit)| *limit == 0) {
-        Some((field, _)) => Err(EngineError::Invalid { field, reason: "0".to_owned() }),
-        None => Ok(()),
+    if let Some((field, _)) = limits.into_iter().find(|(_, limit)| *limit == 0) {
+        return Err(EngineError::Invalid { field, reason: "0".to_owned() });
     }
+    if options.cache_tokens_max < block {
+        let reason = format!("{}, expected a block of {block} or more", options.cache_tokens_max);
+        return Err(EngineError::Invalid { field: "cache_tokens_max", reason });
+    }
+    Ok(())
 }
 
 /// One that follows a grammar needs an id by which it can end.

@@ -4,10 +4,12 @@
 //! its own cache, the head on the rows that were asked for, in chunks. On the CPU caches and
 //! attention are our own (`host`); elsewhere they are tensors.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::host::{self, Heads, HostCache, Segment};
+use super::host::{self, BLOCK, Heads, HostBlock, HostCache, Segment};
 use super::{Forward, ForwardError, Rows, TopLogprobs, Work, sampler};
 use crate::model::{Attend, Decoder, attend_chunk};
 
@@ -32,6 +34,19 @@ enum Place {
     Host(HostCache),
     /// In tensors of the device, read by [`attend_chunk`].
     Device(Vec<LayerCache>),
+}
+
+/// Keys and values of [`BLOCK`] tokens, shared by the sequences that begin with the same ones.
+#[derive(Clone, Debug)]
+pub struct KvBlock {
+    place: BlockPlace,
+}
+
+#[derive(Clone, Debug)]
+enum BlockPlace {
+    Host(Arc<HostBlock>),
+    /// By layer: `[BLOCK, kv_heads, head_dim]` each. A cache that adopts it copies it.
+    Device(Arc<Vec<[Tensor<3>; 2]>>),
 }
 
 /// Keys and values of one layer in tensors.
@@ -82,6 +97,17 @@ impl LayerCache {
         let seen = [&keys, &values].map(|all| all.clone().narrow(0, 0, needed));
         self.keys_values = Some([keys, values]);
         seen
+    }
+
+    /// A copy of a block's rows: a view would keep the cache from being written in place.
+    fn block(&self, index: usize) -> Option<[Tensor<3>; 2]> {
+        let copy = |all: &Tensor<3>| {
+            let [_, kv_heads, head_dim] = all.dims();
+            let rows = all.clone().narrow(0, index * BLOCK, BLOCK);
+            let whole = [0..BLOCK, 0..kv_heads, 0..head_dim];
+            Tensor::zeros([BLOCK, kv_heads, head_dim], &all.device()).slice_assign(whole, rows)
+        };
+        self.keys_values.as_ref().map(|both| both.each_ref().map(copy))
     }
 }
 
@@ -154,13 +180,14 @@ impl KvCache {
     }
 
     /// A cache in memory of the CPU.
-    fn on_host(layers: usize, kv_heads: usize, reserved: usize) -> Self {
-        Self { place: Place::Host(HostCache::new(layers, kv_heads, reserved)), len: 0 }
+    fn on_host(layers: usize, heads: Heads) -> Self {
+        Self { place: Place::Host(HostCache::new(layers, heads)), len: 0 }
     }
 }
 
 impl Forward for Decoder {
     type Cache = KvCache;
+    type Block = KvBlock;
 
     fn context(&self) -> usize {
         self.config().positions_max
@@ -170,13 +197,54 @@ impl Forward for Decoder {
         self.config().vocab_size
     }
 
+    fn block_tokens(&self) -> usize {
+        BLOCK
+    }
+
     fn new_cache(&self, tokens: usize) -> KvCache {
         let config = self.config();
         if *self.device() == Device::flex() {
-            KvCache::on_host(config.layers, config.kv_heads, tokens)
+            let heads = Heads { query: config.heads, key: config.kv_heads, dim: config.head_dim };
+            KvCache::on_host(config.layers, heads)
         } else {
             KvCache::on_device(config.layers, tokens)
         }
+    }
+
+    fn share(&self, cache: &KvCache, index: usize) -> KvBlock {
+        let place = match &cache.place {
+            Place::Host(cache) => BlockPlace::Host(cache.share(index)),
+            Place::Device(layers) => {
+                let blocks = layers.iter().filter_map(|layer| layer.block(index));
+                BlockPlace::Device(Arc::new(blocks.collect()))
+            }
+        };
+        KvBlock { place }
+    }
+
+    fn adopt(
+        &self,
+        cache: &mut KvCache,
+        index: usize,
+        block: &KvBlock,
+    ) -> Result<(), ForwardError> {
+        let start = index * BLOCK;
+        match (&mut cache.place, &block.place) {
+            (Place::Host(cache), BlockPlace::Host(block)) => cache.adopt(index, block.clone()),
+            // What the cache holds already is a copy like any other.
+            (Place::Device(_), BlockPlace::Device(_)) if start < cache.len => {}
+            (Place::Device(layers), BlockPlace::Device(blocks)) => {
+                for (layer, block) in layers.iter_mut().zip(&**blocks) {
+                    drop(layer.append(block.clone(), start));
+                }
+            }
+            _ => {
+                let reason = "a block lies on another device than its cache".to_owned();
+                return Err(ForwardError { reason });
+            }
+        }
+        cache.len = cache.len.max(start + BLOCK);
+        Ok(())
     }
 
     fn forward(&self, work: &mut [Work<'_, KvCache>]) -> Result<(), ForwardError> {

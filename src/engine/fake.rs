@@ -30,6 +30,7 @@ pub enum Habit {
 pub struct Fake {
     vocab: usize,
     context: usize,
+    block: usize,
     habit: Habit,
     gate: Option<Gate>,
     seen: Arc<Seen>,
@@ -39,6 +40,8 @@ pub struct Fake {
 #[derive(Debug, Default)]
 pub struct Seen {
     caches: AtomicUsize,
+    blocks: AtomicUsize,
+    tokens: AtomicUsize,
     sequences_max: AtomicUsize,
     tokens_max: AtomicUsize,
 }
@@ -47,6 +50,16 @@ impl Seen {
     /// Caches that are alive.
     pub fn caches(&self) -> usize {
         self.caches.load(Ordering::Acquire)
+    }
+
+    /// Shared blocks that are alive, each counted once.
+    pub fn blocks(&self) -> usize {
+        self.blocks.load(Ordering::Acquire)
+    }
+
+    /// Tokens computed.
+    pub fn tokens(&self) -> usize {
+        self.tokens.load(Ordering::Acquire)
     }
 
     /// Most sequences in one batch.
@@ -89,10 +102,12 @@ impl Gate {
     }
 }
 
-/// The tokens of one sequence.
+/// What is kept of one sequence.
 #[derive(Debug)]
 pub struct FakeCache {
-    tokens: Vec<u32>,
+    /// By token, a state that depends on the model and on every token so far, as keys and values
+    /// do: what was taken from elsewhere shows in the logits.
+    states: Vec<u64>,
     /// Tokens before the reply, once it has begun.
     prompt: Option<usize>,
     seen: Arc<Seen>,
@@ -104,15 +119,40 @@ impl Drop for FakeCache {
     }
 }
 
+/// Some tokens' states, shared.
+pub type FakeBlock = Arc<FakeStates>;
+
+/// What a [`FakeBlock`] shares.
+#[derive(Debug)]
+pub struct FakeStates {
+    states: Vec<u64>,
+    seen: Arc<Seen>,
+}
+
+impl Drop for FakeStates {
+    fn drop(&mut self) {
+        self.seen.blocks.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Tokens per block of a [`Fake`] that was not told otherwise.
+const BLOCK: usize = 4;
+
 impl Fake {
     /// A model of `vocab` ids and `context` tokens.
     pub fn new(vocab: usize, context: usize, habit: Habit) -> Self {
-        Self { vocab, context, habit, gate: None, seen: Arc::default() }
+        Self { vocab, context, block: BLOCK, habit, gate: None, seen: Arc::default() }
     }
 
     /// The same, held back by a gate.
     pub fn held_by(mut self, gate: &Gate) -> Self {
         self.gate = Some(gate.clone());
+        self
+    }
+
+    /// The same, with blocks of this many tokens.
+    pub fn with_blocks_of(mut self, tokens: usize) -> Self {
+        self.block = tokens;
         self
     }
 
@@ -126,16 +166,20 @@ impl Fake {
     /// # Shapes
     /// `[vocab]`
     pub fn logits(&self, tokens: &[u32], prompt: usize) -> Vec<f32> {
+        let state = tokens.iter().fold(self.salt(), |state, id| next(state, *id));
+        self.logits_of(state, tokens.len().saturating_sub(prompt))
+    }
+
+    /// The logits of a state, after which `said` tokens of a reply.
+    fn logits_of(&self, state: u64, said: usize) -> Vec<f32> {
         match &self.habit {
             Habit::Script(script) => {
                 let mut row = vec![0.0; self.vocab];
-                let said = tokens.len().saturating_sub(prompt);
                 let id = script.get(said).or(script.last()).copied().unwrap_or_default();
                 row[id as usize] = SPIKE;
                 row
             }
-            Habit::Hash(salt) => {
-                let state = tokens.iter().fold(*salt, |state, id| mix(state ^ u64::from(*id)));
+            Habit::Hash(_) => {
                 let value = |id| (mix(state.wrapping_add(id)) >> 40) as f32 / (1 << 21) as f32;
                 (0..self.vocab as u64).map(|id| value(id) - 4.0).collect()
             }
@@ -143,20 +187,26 @@ impl Fake {
         }
     }
 
+    /// The state before the first token.
+    fn salt(&self) -> u64 {
+        if let Habit::Hash(salt) = self.habit { salt } else { 0 }
+    }
+
     fn work(&self, work: &mut Work<'_, FakeCache>) {
-        let before = work.cache.tokens.len();
-        work.cache.tokens.extend_from_slice(work.tokens);
-        let tokens = &work.cache.tokens;
+        let FakeCache { states, prompt, .. } = &mut *work.cache;
+        for id in work.tokens {
+            states.push(next(states.last().copied().unwrap_or(self.salt()), *id));
+        }
         match work.rows {
             Rows::None => {}
             Rows::Last => {
-                let prompt = *work.cache.prompt.get_or_insert(tokens.len());
-                work.out = self.logits(tokens, prompt);
+                let said = states.len() - *prompt.get_or_insert(states.len());
+                work.out =
+                    states.last().map(|state| self.logits_of(*state, said)).unwrap_or_default();
             }
             Rows::Scored { targets, temperature, top } => {
-                let first = before + work.tokens.len() - targets.len() + 1;
-                for (end, id) in (first..).zip(targets) {
-                    let row = self.logits(&tokens[..end], tokens.len());
+                for (state, id) in states[states.len() - targets.len()..].iter().zip(targets) {
+                    let row = self.logits_of(*state, 0);
                     let scored = sampler::logprob_and_top(&row, *id, temperature, top);
                     let (logprob, best) = scored.unwrap_or((f32::NAN, Vec::new()));
                     work.out.push(logprob);
@@ -165,6 +215,11 @@ impl Fake {
             }
         }
     }
+}
+
+/// The state after one more token.
+fn next(state: u64, id: u32) -> u64 {
+    mix(state ^ u64::from(id))
 }
 
 /// SplitMix64's finaliser.
@@ -177,6 +232,7 @@ fn mix(state: u64) -> u64 {
 
 impl Forward for Fake {
     type Cache = FakeCache;
+    type Block = FakeBlock;
 
     fn context(&self) -> usize {
         self.context
@@ -188,7 +244,29 @@ impl Forward for Fake {
 
     fn new_cache(&self, _tokens: usize) -> FakeCache {
         self.seen.caches.fetch_add(1, Ordering::AcqRel);
-        FakeCache { tokens: Vec::new(), prompt: None, seen: self.seen.clone() }
+        FakeCache { states: Vec::new(), prompt: None, seen: self.seen.clone() }
+    }
+
+    fn block_tokens(&self) -> usize {
+        self.block
+    }
+
+    fn share(&self, cache: &FakeCache, index: usize) -> FakeBlock {
+        self.seen.blocks.fetch_add(1, Ordering::AcqRel);
+        let states = cache.states[index * self.block..(index + 1) * self.block].to_vec();
+        Arc::new(FakeStates { states, seen: self.seen.clone() })
+    }
+
+    fn adopt(
+        &self,
+        cache: &mut FakeCache,
+        index: usize,
+        block: &FakeBlock,
+    ) -> Result<(), ForwardError> {
+        let start = index * self.block;
+        let end = cache.states.len().min(start + block.states.len());
+        cache.states.splice(start..end, block.states.iter().copied());
+        Ok(())
     }
 
     #[expect(clippy::panic, reason = "a habit that tests ask for")]
@@ -199,6 +277,7 @@ impl Forward for Fake {
         self.seen.sequences_max.fetch_max(work.len(), Ordering::AcqRel);
         let tokens = work.iter().map(|work| work.tokens.len()).sum();
         self.seen.tokens_max.fetch_max(tokens, Ordering::AcqRel);
+        self.seen.tokens.fetch_add(tokens, Ordering::AcqRel);
         match self.habit {
             Habit::Fail => return Err(ForwardError { reason: "told to fail".to_owned() }),
             Habit::Panic => panic!("told to panic"),

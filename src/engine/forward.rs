@@ -1,6 +1,7 @@
 //! What a model must be able to do for the engine.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::TopLogprobs;
@@ -10,14 +11,36 @@ pub trait Forward: Send + Sync + 'static {
     /// What is kept of one sequence: its keys and values so far.
     type Cache: Send + 'static;
 
+    /// Keys and values of [`Forward::block_tokens`] tokens, which never change again: a cheap
+    /// handle to memory that any number of caches may share.
+    type Block: Clone + Send + Sync + 'static;
+
     /// Longest sequence, prompt and reply together, in tokens.
     fn context(&self) -> usize;
 
     /// Number of token ids.
     fn vocab(&self) -> usize;
 
+    /// Tokens per block: the unit in which sequences share what they have in common.
+    fn block_tokens(&self) -> usize;
+
     /// The cache of a sequence that has no tokens yet, and will have at most `tokens`.
     fn new_cache(&self, tokens: usize) -> Self::Cache;
+
+    /// The `index`th block of a cache, all of whose tokens are there.
+    fn share(&self, cache: &Self::Cache, index: usize) -> Self::Block;
+
+    /// Makes `block` the `index`th of a cache: the next one of a cache that holds exactly `index`
+    /// blocks, or in place of the cache's own, which was computed from the same tokens.
+    ///
+    /// # Errors
+    /// The block lies elsewhere than the cache does.
+    fn adopt(
+        &self,
+        cache: &mut Self::Cache,
+        index: usize,
+        block: &Self::Block,
+    ) -> Result<(), ForwardError>;
 
     /// Appends each work's tokens to its cache, and fills in what its `rows` asks for.
     ///
@@ -78,32 +101,88 @@ pub struct ForwardError {
 /// A cache whose type only its model knows.
 pub(super) type AnyCache = Box<dyn Any + Send>;
 
+/// A block whose type only its model knows.
+pub(super) type AnyBlock = Arc<dyn Any + Send + Sync>;
+
 /// [`Forward`] without its cache type, so that a handle to the engine needs no parameter.
 pub(super) trait AnyForward: Send + Sync {
+    fn context(&self) -> usize;
     fn vocab(&self) -> usize;
+    fn block_tokens(&self) -> usize;
     fn new_cache(&self, tokens: usize) -> AnyCache;
+    fn share(&self, cache: &AnyCache, index: usize) -> Result<AnyBlock, ForwardError>;
+    fn adopt(
+        &self,
+        cache: &mut AnyCache,
+        index: usize,
+        block: &AnyBlock,
+    ) -> Result<(), ForwardError>;
     fn forward(&self, work: &mut [Work<'_, AnyCache>]) -> Result<(), ForwardError>;
 }
 
 /// The model of one version, shared by the thread and whoever loaded it.
 pub(super) type Model = Arc<dyn AnyForward>;
 
+/// The models of one weights version: its base, and the adapters attached to it.
+pub struct ModelSet {
+    pub(super) base: Model,
+    pub(super) adapters: BTreeMap<Arc<str>, Model>,
+}
+
+impl ModelSet {
+    /// Also serves `model`, which is an adapter beside this base, to requests that name it.
+    #[must_use]
+    pub fn with_adapter<F: Forward>(mut self, name: &str, model: Arc<F>) -> Self {
+        self.adapters.insert(Arc::from(name), model);
+        self
+    }
+}
+
+/// A base without adapters.
+impl<F: Forward> From<Arc<F>> for ModelSet {
+    fn from(base: Arc<F>) -> Self {
+        Self { base, adapters: BTreeMap::new() }
+    }
+}
+
 impl<F: Forward> AnyForward for F {
+    fn context(&self) -> usize {
+        Forward::context(self)
+    }
+
     fn vocab(&self) -> usize {
         Forward::vocab(self)
+    }
+
+    fn block_tokens(&self) -> usize {
+        Forward::block_tokens(self)
     }
 
     fn new_cache(&self, tokens: usize) -> AnyCache {
         Box::new(Forward::new_cache(self, tokens))
     }
 
+    fn share(&self, cache: &AnyCache, index: usize) -> Result<AnyBlock, ForwardError> {
+        let cache = cache.downcast_ref::<F::Cache>().ok_or_else(foreign)?;
+        Ok(Arc::new(Forward::share(self, cache, index)))
+    }
+
+    fn adopt(
+        &self,
+        cache: &mut AnyCache,
+        index: usize,
+        block: &AnyBlock,
+    ) -> Result<(), ForwardError> {
+        let cache = cache.downcast_mut::<F::Cache>().ok_or_else(foreign)?;
+        let block = block.downcast_ref::<F::Block>().ok_or_else(foreign)?;
+        Forward::adopt(self, cache, index, block)
+    }
+
     fn forward(&self, work: &mut [Work<'_, AnyCache>]) -> Result<(), ForwardError> {
         let mut outs = Vec::with_capacity(work.len());
         let mut typed = Vec::with_capacity(work.len());
         for Work { tokens, cache, rows, out, top } in work {
-            let cache = cache.downcast_mut::<F::Cache>().ok_or_else(|| ForwardError {
-                reason: "a cache of another kind of model".to_owned(),
-            })?;
+            let cache = cache.downcast_mut::<F::Cache>().ok_or_else(foreign)?;
             typed.push(Work::new(tokens, cache, *rows));
             outs.push((out, top));
         }
@@ -113,4 +192,8 @@ impl<F: Forward> AnyForward for F {
         }
         Ok(())
     }
+}
+
+fn foreign() -> ForwardError {
+    ForwardError { reason: "a cache of another kind of model".to_owned() }
 }

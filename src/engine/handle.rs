@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::check::{check_constraint, check_options, check_sampling, check_temperature, check_top};
-use super::forward::{Forward, Model};
+use super::forward::{Forward, Model, ModelSet};
 use super::request::{
     Answer, Emitted, EngineError, EngineOptions, EngineStats, GenerateRequest, Generation,
     ScoreRequest, Scored,
@@ -18,8 +18,9 @@ use super::scheduler::Line;
 use super::worker::Worker;
 use crate::rollout::Version;
 
-/// Swaps that may be under way to the thread beside the requests that the limits allow.
-const SWAPS_MAX: usize = 64;
+/// Swaps and the like that may be under way to the thread beside the requests that the limits
+/// allow.
+const ADMIN_MAX: usize = 64;
 
 /// A handle to a running engine; clones share it. The thread ends after [`Engine::drain`], or
 /// once every handle is gone and everything asked for has been done.
@@ -35,6 +36,7 @@ pub struct Engine {
 /// What handles and thread both see.
 pub(super) struct Shared {
     pub(super) options: EngineOptions,
+    pub(super) block: usize,
     context: usize,
     vocab: usize,
     phase: AtomicU8,
@@ -68,9 +70,26 @@ pub(super) enum Command {
         seat: Seat,
     },
     Swap {
+        models: ModelSet,
+        version: Version,
+        answer: oneshot::Sender<Result<(), EngineError>>,
+    },
+    LoadAdapter {
+        name: Arc<str>,
         model: Model,
         version: Version,
         answer: oneshot::Sender<Result<(), EngineError>>,
+    },
+    UnloadAdapter {
+        name: Arc<str>,
+        answer: oneshot::Sender<Result<(), EngineError>>,
+    },
+    Pause {
+        paused: bool,
+        answer: oneshot::Sender<Result<(), EngineError>>,
+    },
+    Flush {
+        answer: oneshot::Sender<Result<usize, EngineError>>,
     },
     /// The phase has changed.
     Wake,
@@ -110,47 +129,62 @@ impl Shared {
 }
 
 impl Engine {
-    /// Starts the thread `engine`, serving `forward` as `version`.
+    /// Starts the thread `engine`, serving `models` as `version`.
     ///
     /// # Errors
-    /// A limit is 0, or no thread can be had.
-    pub fn start<F: Forward>(
-        forward: Arc<F>,
+    /// A limit is 0, an adapter is not of its base's sizes, or no thread can be had.
+    pub fn start(
+        models: impl Into<ModelSet>,
         version: Version,
         options: EngineOptions,
     ) -> Result<Self, EngineError> {
-        check_options(&options)?;
+        let (mut engine, worker, ending) = Self::assemble(models.into(), version, options)?;
+        let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
+            let _ending = ending;
+            worker.run();
+        });
+        let thread = thread.map_err(|error| EngineError::Thread { reason: error.to_string() })?;
+        engine.thread = Arc::new(Mutex::new(Some(thread)));
+        Ok(engine)
+    }
+
+    /// Everything but the thread: the handle, what the thread runs, and what it drops at its end.
+    pub(super) fn assemble(
+        models: ModelSet,
+        version: Version,
+        options: EngineOptions,
+    ) -> Result<(Self, Worker, watch::Sender<()>), EngineError> {
+        let base = &models.base;
+        check_options(&options, base.block_tokens())?;
         let requests = options.running_max + options.scoring_max + 2 * options.waiting_max;
-        let (commands, inbox) = sync_channel(requests + SWAPS_MAX);
+        let (commands, inbox) = sync_channel(requests + ADMIN_MAX);
         let (ending, ended) = watch::channel(());
         let shared = Arc::new(Shared {
-            context: Forward::context(&*forward),
-            vocab: Forward::vocab(&*forward),
+            block: base.block_tokens(),
+            context: base.context(),
+            vocab: base.vocab(),
             options,
             phase: AtomicU8::new(Phase::Open as u8),
             replies: AtomicUsize::new(0),
             scorings: AtomicUsize::new(0),
             stats: Mutex::new(EngineStats::default()),
         });
-        let worker = Worker::new(shared.clone(), inbox, forward, version);
-        let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
-            let _ending = ending;
-            worker.run();
-        });
-        let thread = thread.map_err(|error| EngineError::Thread { reason: error.to_string() })?;
-        Ok(Self { shared, commands, ended, thread: Arc::new(Mutex::new(Some(thread))) })
+        let engine = Self { shared, commands, ended, thread: Arc::default() };
+        engine.check_models(&models, version)?;
+        let worker = Worker::new(engine.shared.clone(), inbox, models, version);
+        Ok((engine, worker, ending))
     }
 
     /// Asks for a reply.
     ///
     /// # Errors
-    /// [`EngineError::Full`], [`EngineError::TooLong`], [`EngineError::Stopped`], or
-    /// [`EngineError::Invalid`] where the request makes no sense.
+    /// [`EngineError::Full`], [`EngineError::TooLong`], [`EngineError::UnknownAdapter`],
+    /// [`EngineError::Stopped`], or [`EngineError::Invalid`] where the request makes no sense.
     pub fn submit(&self, request: GenerateRequest) -> Result<Generation, EngineError> {
         check_sampling(&request.sampling, self.shared.vocab)?;
         check_constraint(&request)?;
         check_top(request.top_logprobs)?;
-        check_adapter(request.adapter.as_deref())?;
+        self.check_adapter(request.adapter.as_deref())?;
         self.check_ids("prompt", &request.prompt)?;
         let reply = request.sampling.max_tokens as usize;
         self.check_length(request.prompt.len().saturating_add(reply))?;
@@ -174,25 +208,68 @@ impl Engine {
     }
 
     /// Lets `version` go live between two steps; resolves once it is. Sequences in flight finish
-    /// on theirs. At most two versions are held: while two are in flight, `forward` waits until
-    /// the older one's replies have ended, and a version that comes meanwhile displaces it.
+    /// on theirs. At most two versions are held: while two are in flight, `models` wait until the
+    /// older one's replies have ended, and a version that comes meanwhile displaces them.
+    ///
+    /// What the conversations of the live version have in the prefix cache is computed on the new
+    /// one first, beside the replies in flight, within the limits of [`EngineOptions`]; a version
+    /// that fails at this never goes live. Adapters that are not among `models` are gone then.
     ///
     /// A version is immutable: where `version` is held already, its weights are not replaced.
-    /// Errors: [`EngineError::Superseded`], [`EngineError::OtherModel`], [`EngineError::Stopped`].
-    pub fn swap<F: Forward>(&self, forward: Arc<F>, version: Version) -> Answer<()> {
-        let (future, answer) = Answer::channel();
-        let sizes = [
-            ("a vocabulary of", Forward::vocab(&*forward), self.shared.vocab),
-            ("a context of", Forward::context(&*forward), self.shared.context),
-        ];
-        match sizes.into_iter().find(|(_, got, expected)| got != expected) {
-            Some((what, got, expected)) => {
-                let error = EngineError::OtherModel { version, what, got, expected };
-                drop(answer.send(Err(error)));
-            }
-            None => drop(self.send(Command::Swap { model: forward, version, answer })),
+    /// Errors: [`EngineError::Superseded`], [`EngineError::OtherModel`], [`EngineError::Forward`],
+    /// [`EngineError::Stopped`].
+    pub fn swap(&self, models: impl Into<ModelSet>, version: Version) -> Answer<()> {
+        let models = models.into();
+        match self.check_models(&models, version) {
+            Ok(()) => self.ask(|answer| Command::Swap { models, version, answer }),
+            Err(error) => Answer::failed(error),
         }
-        future
+    }
+
+    /// Serves `model`, which is an adapter beside the base of the live `version`, to requests that
+    /// name it.
+    ///
+    /// Errors: [`EngineError::Adapter`] where one of this name is loaded or still being unloaded,
+    /// `version` is not live, or another one is about to be; [`EngineError::OtherModel`],
+    /// [`EngineError::Stopped`].
+    pub fn load_adapter<F: Forward>(
+        &self,
+        name: &str,
+        model: Arc<F>,
+        version: Version,
+    ) -> Answer<()> {
+        let (name, model): (Arc<str>, Model) = (Arc::from(name), model);
+        match self.check_model(&model, version) {
+            Ok(()) => self.ask(|answer| Command::LoadAdapter { name, model, version, answer }),
+            Err(error) => Answer::failed(error),
+        }
+    }
+
+    /// Takes an adapter away. New requests that name it are refused at once; those that run or
+    /// wait are still answered, and this resolves once they have been.
+    ///
+    /// Errors: [`EngineError::UnknownAdapter`], [`EngineError::Stopped`].
+    pub fn unload_adapter(&self, name: &str) -> Answer<()> {
+        let name = Arc::from(name);
+        self.ask(|answer| Command::UnloadAdapter { name, answer })
+    }
+
+    /// Takes no more steps until [`Engine::resume`]: replies stand still, requests wait (as many
+    /// as may), a swap still goes live, unwarmed. A drain goes on all the same. Resolves when the
+    /// step in hand is done. Errors: [`EngineError::Stopped`].
+    pub fn pause(&self) -> Answer<()> {
+        self.ask(|answer| Command::Pause { paused: true, answer })
+    }
+
+    /// Goes on after [`Engine::pause`]. Errors: [`EngineError::Stopped`].
+    pub fn resume(&self) -> Answer<()> {
+        self.ask(|answer| Command::Pause { paused: false, answer })
+    }
+
+    /// Empties the prefix cache, but for what sequences in flight hold; how many tokens that
+    /// freed. Errors: [`EngineError::Stopped`].
+    pub fn flush_prefixes(&self) -> Answer<usize> {
+        self.ask(|answer| Command::Flush { answer })
     }
 
     /// What the engine is doing, as of its last step or change.
@@ -207,7 +284,8 @@ impl Engine {
     pub fn sequence_tokens_max(&self) -> usize {
         let options = &self.shared.options;
         let context = options.context_tokens_max.unwrap_or(usize::MAX);
-        self.shared.context.min(context).min(options.cache_tokens_max)
+        let cache = options.cache_tokens_max / self.shared.block * self.shared.block;
+        self.shared.context.min(context).min(cache)
     }
 
     /// Takes no more requests, finishes those it has, and ends the thread. After `timeout` the
@@ -254,28 +332,61 @@ impl Engine {
         }
     }
 
+    fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, EngineError>>) -> Command,
+    ) -> Answer<T> {
+        let (future, answer) = Answer::channel();
+        match self.send(command(answer)) {
+            Ok(()) => future,
+            Err(error) => Answer::failed(error),
+        }
+    }
+
     fn send(&self, command: Command) -> Result<(), EngineError> {
         if self.shared.phase() != Phase::Open {
             return Err(EngineError::Stopped);
         }
-        match self.commands.try_send(command) {
-            Ok(()) => Ok(()),
-            // Requests have seats, fewer than the channel holds: these are swaps.
-            Err(TrySendError::Full(command)) => {
-                let error = EngineError::Full { requests: SWAPS_MAX };
-                if let Command::Swap { answer, .. } = command {
-                    drop(answer.send(Err(error.clone())));
-                }
-                Err(error)
+        self.commands.try_send(command).map_err(|refused| match refused {
+            // Requests have seats, fewer than the channel holds: these are swaps and the like.
+            TrySendError::Full(_) => EngineError::Full { requests: ADMIN_MAX },
+            TrySendError::Disconnected(_) => EngineError::Stopped,
+        })
+    }
+
+    fn check_models(&self, models: &ModelSet, version: Version) -> Result<(), EngineError> {
+        let mut all = std::iter::once(&models.base).chain(models.adapters.values());
+        all.try_for_each(|model| self.check_model(model, version))
+    }
+
+    /// Whether a model is of the sizes of the one that is served.
+    fn check_model(&self, model: &Model, version: Version) -> Result<(), EngineError> {
+        let sizes = [
+            ("a vocabulary of", model.vocab(), self.shared.vocab),
+            ("a context of", model.context(), self.shared.context),
+            ("blocks of", model.block_tokens(), self.shared.block),
+        ];
+        match sizes.into_iter().find(|(_, got, expected)| got != expected) {
+            Some((what, got, expected)) => {
+                Err(EngineError::OtherModel { version, what, got, expected })
             }
-            Err(TrySendError::Disconnected(_)) => Err(EngineError::Stopped),
+            None => Ok(()),
         }
+    }
+
+    fn check_adapter(&self, name: Option<&str>) -> Result<(), EngineError> {
+        let Some(name) = name else { return Ok(()) };
+        let stats = self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        if stats.adapters.iter().any(|known| **known == *name) {
+            return Ok(());
+        }
+        Err(EngineError::UnknownAdapter { name: name.to_owned() })
     }
 
     fn check_score(&self, request: &ScoreRequest) -> Result<(), EngineError> {
         check_temperature(request.temperature)?;
         check_top(request.top_logprobs)?;
-        check_adapter(request.adapter.as_deref())?;
+        self.check_adapter(request.adapter.as_deref())?;
         self.check_ids("ids", &request.ids)?;
         if request.start == 0 || request.start >= request.ids.len() {
             let reason =
@@ -298,12 +409,5 @@ impl Engine {
             None => return Ok(()),
         };
         Err(EngineError::Invalid { field, reason })
-    }
-}
-
-fn check_adapter(name: Option<&str>) -> Result<(), EngineError> {
-    match name {
-        None => Ok(()),
-        Some(name) => Err(EngineError::UnknownAdapter { name: name.to_owned() }),
     }
 }

@@ -1,16 +1,18 @@
-//! Attention on the CPU over a cache of its own: keys and values in blocks, read once per step.
+//! Attention on the CPU over a cache of its own: keys and values in blocks, read once per step,
+//! and shared by sequences that begin alike.
 //!
 //! Flash attention (arXiv 2205.14135): blocks of keys, a running maximum and sum per query, so
 //! that neither scores nor a contiguous copy of the cache are ever in memory. Vectorised by
 //! `pulp`, which picks AVX-512, AVX2 or plain code at run time.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Positions per block.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 /// Width that a row of values is padded to, so that it is whole vectors on any machine.
 const PAD: usize = 16;
@@ -27,19 +29,33 @@ const PARALLEL_MIN: usize = 1 << 18;
 /// Keys and values of one sequence, on the host.
 #[derive(Debug)]
 pub(super) struct HostCache {
-    /// By layer, then by key head.
-    layers: Vec<Vec<HeadCache>>,
-    /// Positions that it will ever hold.
-    reserved: usize,
+    layers: usize,
+    heads: Heads,
+    /// All full but the last, which is zero after the last position. What is full may be shared.
+    blocks: Vec<Arc<HostBlock>>,
 }
 
-/// Keys and values of one head: whole blocks, the last one zero after the last position.
-#[derive(Clone, Debug, Default)]
-struct HeadCache {
-    /// `[blocks, head_dim, BLOCK]`: a block's scores are sums of whole vectors.
-    keys: Vec<f32>,
-    /// `[blocks, BLOCK, padded head_dim]`.
-    values: Vec<f32>,
+/// Keys and values of [`BLOCK`] positions.
+#[derive(Clone, Debug)]
+pub(super) struct HostBlock {
+    /// By layer, then by key head: keys `[head_dim, BLOCK]`, so that scores are sums of whole
+    /// vectors, then values `[BLOCK, padded head_dim]`.
+    data: Vec<f32>,
+}
+
+impl HostBlock {
+    /// Keys and values of one head.
+    fn head(&self, layer: usize, head: usize, heads: Heads) -> (&[f32], &[f32]) {
+        let size = heads.block();
+        let start = (layer * heads.key + head) * size;
+        self.data[start..start + size].split_at(heads.dim * BLOCK)
+    }
+
+    fn head_mut(&mut self, layer: usize, head: usize, heads: Heads) -> (&mut [f32], &mut [f32]) {
+        let size = heads.block();
+        let start = (layer * heads.key + head) * size;
+        self.data[start..start + size].split_at_mut(heads.dim * BLOCK)
+    }
 }
 
 /// The size of heads.
@@ -61,6 +77,11 @@ impl Heads {
     fn group(self) -> usize {
         self.query / self.key
     }
+
+    /// Values that a block holds of one head.
+    fn block(self) -> usize {
+        (self.dim + self.padded()) * BLOCK
+    }
 }
 
 /// One sequence's tokens of a batch.
@@ -73,53 +94,58 @@ pub(super) struct Segment<'a> {
 }
 
 impl HostCache {
-    /// An empty cache that will hold at most `reserved` positions.
-    pub(super) fn new(layers: usize, key_heads: usize, reserved: usize) -> Self {
-        Self { layers: vec![vec![HeadCache::default(); key_heads]; layers], reserved }
+    /// An empty cache.
+    pub(super) fn new(layers: usize, heads: Heads) -> Self {
+        Self { layers, heads, blocks: Vec::new() }
+    }
+
+    /// A handle to a block that is full.
+    pub(super) fn share(&self, index: usize) -> Arc<HostBlock> {
+        self.blocks[index].clone()
+    }
+
+    /// Puts a full block at `index`, which is there or is the next one.
+    pub(super) fn adopt(&mut self, index: usize, block: Arc<HostBlock>) {
+        match self.blocks.get_mut(index) {
+            Some(own) => *own = block,
+            None => self.blocks.push(block),
+        }
     }
 
     /// Appends the keys and values of tokens after the first `len`.
     ///
     /// # Shapes
     /// `keys`, `values`: `[n, key heads, dim]`.
-    fn append(&mut self, layer: usize, keys: &[f32], values: &[f32], len: usize, heads: Heads) {
-        let blocks_max = self.reserved.div_ceil(BLOCK);
+    fn append(&mut self, layer: usize, keys: &[f32], values: &[f32], len: usize) {
+        let heads = self.heads;
         let stride = heads.key * heads.dim;
-        for (head, cache) in self.layers[layer].iter_mut().enumerate() {
-            let rows = keys.chunks_exact(stride).zip(values.chunks_exact(stride));
-            for (position, (key, value)) in (len..).zip(rows) {
-                if position % BLOCK == 0 {
-                    grow(&mut cache.keys, heads.dim * BLOCK, blocks_max);
-                    grow(&mut cache.values, heads.padded() * BLOCK, blocks_max);
-                }
-                let range = head * heads.dim..(head + 1) * heads.dim;
-                let (block, slot) = (position / BLOCK, position % BLOCK);
-                let first = block * heads.dim * BLOCK + slot;
-                let slots = cache.keys[first..].iter_mut().step_by(BLOCK);
-                for (slot, key) in slots.zip(&key[range.clone()]) {
+        let rows = keys.chunks_exact(stride).zip(values.chunks_exact(stride));
+        for (position, (keys, values)) in (len..).zip(rows) {
+            let (block, slot) = (position / BLOCK, position % BLOCK);
+            if block == self.blocks.len() {
+                let data = vec![0.0; self.layers * heads.key * heads.block()];
+                self.blocks.push(Arc::new(HostBlock { data }));
+            }
+            // Only full blocks are shared, so that this one has one owner and is not copied.
+            let block = Arc::make_mut(&mut self.blocks[block]);
+            let rows = keys.chunks_exact(heads.dim).zip(values.chunks_exact(heads.dim));
+            for (head, (key, value)) in rows.enumerate() {
+                let (keys, values) = block.head_mut(layer, head, heads);
+                for (slot, key) in keys[slot..].iter_mut().step_by(BLOCK).zip(key) {
                     *slot = *key;
                 }
-                let first = position * heads.padded();
-                cache.values[first..first + heads.dim].copy_from_slice(&value[range]);
+                let start = slot * heads.padded();
+                values[start..start + heads.dim].copy_from_slice(value);
             }
         }
     }
 }
 
-/// Adds a block of zeros; room for half as much again where there is none, within the maximum.
-fn grow(buffer: &mut Vec<f32>, block: usize, blocks_max: usize) {
-    if buffer.len() + block > buffer.capacity() {
-        let blocks = buffer.len() / block;
-        let room = (blocks / 2).max(4).min(blocks_max.saturating_sub(blocks)).max(1);
-        buffer.reserve_exact(room * block);
-    }
-    buffer.resize(buffer.len() + block, 0.0);
-}
-
 /// Some query rows of one key head of one sequence. Row `i * group + g` is the `g`th query head
 /// of the group, at the sequence's `i`th token of the batch.
 struct Task<'a> {
-    cache: &'a HeadCache,
+    blocks: &'a [Arc<HostBlock>],
+    layer: usize,
     /// The head's index.
     head: usize,
     /// Position of the sequence's first token of the batch.
@@ -144,7 +170,7 @@ pub(super) fn attend(
     let stride = heads.key * heads.dim;
     for Segment { cache, len, tokens } in &mut *segments {
         let new = tokens.start * stride..tokens.end * stride;
-        cache.append(layer, &k[new.clone()], &v[new], *len, heads);
+        cache.append(layer, &k[new.clone()], &v[new], *len);
         products += tokens.len() * heads.query * (*len + tokens.len()) * heads.dim;
     }
     let tasks = tasks(layer, segments, heads);
@@ -168,11 +194,12 @@ fn tasks<'a>(layer: usize, segments: &'a [Segment<'_>], heads: Heads) -> Vec<Tas
     let mut tasks = Vec::new();
     for Segment { cache, len, tokens } in segments {
         let rows = tokens.len() * heads.group();
-        for (head, cache) in cache.layers[layer].iter().enumerate() {
+        let (blocks, offset, first) = (&cache.blocks[..], *len, tokens.start);
+        for head in 0..heads.key {
             // The last rows see the most keys: long tasks first.
             for start in (0..rows).step_by(TASK_ROWS).rev() {
                 let rows = start..rows.min(start + TASK_ROWS);
-                tasks.push(Task { cache, head, offset: *len, first: tokens.start, rows });
+                tasks.push(Task { blocks, layer, head, offset, first, rows });
             }
         }
     }
@@ -218,10 +245,8 @@ impl WithSimd for Run<'_> {
         }
         let sums = vec![0.0; count * padded];
         let mut state = State { queries, sums, norms: vec![(f32::NEG_INFINITY, 0.0); count] };
-        let blocks = task.cache.keys.chunks_exact(dim * BLOCK);
-        let blocks = blocks.zip(task.cache.values.chunks_exact(padded * BLOCK));
-        for (block, (keys, values)) in blocks.enumerate() {
-            let start = block * BLOCK;
+        for (block, start) in task.blocks.iter().zip((0..).step_by(BLOCK)) {
+            let (keys, values) = block.head(task.layer, task.head, heads);
             for first in (0..count).step_by(TILE_ROWS) {
                 let rows = first..count.min(first + TILE_ROWS);
                 // How many of the block's keys each row sees.

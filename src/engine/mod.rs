@@ -2,9 +2,10 @@
 //!
 //! One thread runs steps: one decode batch of every running reply, and a bounded number of prompt
 //! tokens, so that a long prompt never stalls a stream. [`Engine`] is the handle to it,
-//! [`scheduler`] decides (a pure state machine), [`sampler`] draws, `worker` carries out, and
-//! [`Forward`] is what a model must be able to do. A swap becomes live between two steps:
-//! sequences in flight finish on the version that they began with.
+//! [`scheduler`] decides (a pure state machine), [`prefix`] knows which tokens need not be computed
+//! again, [`sampler`] draws, `worker` carries out, and [`Forward`] is what a model must be able to
+//! do. A swap becomes live between two steps: sequences in flight finish on the version that they
+//! began with.
 
 mod check;
 mod constraint;
@@ -13,6 +14,7 @@ pub mod fake;
 mod forward;
 mod handle;
 mod host;
+pub mod prefix;
 mod request;
 pub mod sampler;
 pub mod scheduler;
@@ -20,8 +22,8 @@ mod task;
 mod worker;
 
 pub use constraint::{AllowedIds, Constraint, ConstraintError};
-pub use decoder::KvCache;
-pub use forward::{Forward, ForwardError, Rows, Work};
+pub use decoder::{KvBlock, KvCache};
+pub use forward::{Forward, ForwardError, ModelSet, Rows, Work};
 pub use handle::Engine;
 pub use request::{
     Answer, Emitted, EngineError, EngineOptions, EngineStats, GenerateRequest, Generation,
@@ -30,5 +32,9 @@ pub use request::{
 
 #[cfg(test)]
 mod drawing_tests;
+#[cfg(test)]
+mod sharing_tests;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

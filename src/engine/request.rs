@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,8 +23,17 @@ pub struct EngineOptions {
     pub waiting_max: usize,
     /// Prompt and scored tokens computed between two decode steps.
     pub prefill_chunk: usize,
-    /// Key and value memory, in tokens: the sum over all sequences of their greatest length.
+    /// Key and value memory, in tokens, at least one block of them: what sequences set aside for
+    /// their greatest length, and the prefix cache.
     pub cache_tokens_max: usize,
+    /// Whether tokens that were computed before, in the same place of the same model's sequence,
+    /// are kept and need not be computed again.
+    pub prefix_cache: bool,
+    /// Tokens that are computed for a version before it goes live, so that the conversations of
+    /// the version before it are as quick on it; half of `cache_tokens_max` if absent.
+    pub warm_tokens_max: Option<usize>,
+    /// How long that may take; the version goes live with what is there by then.
+    pub warm_time_max: Duration,
     /// Longest sequence, prompt and reply together; the model's own limit if absent or less.
     pub context_tokens_max: Option<usize>,
 }
@@ -36,6 +46,9 @@ impl Default for EngineOptions {
             waiting_max: 256,
             prefill_chunk: 256,
             cache_tokens_max: 131_072,
+            prefix_cache: true,
+            warm_tokens_max: None,
+            warm_time_max: Duration::from_secs(60),
             context_tokens_max: None,
         }
     }
@@ -176,6 +189,13 @@ impl<T> Answer<T> {
         let (sender, receiver) = oneshot::channel();
         (Self { receiver }, sender)
     }
+
+    /// One that is known already.
+    pub(super) fn failed(error: EngineError) -> Self {
+        let (future, answer) = Self::channel();
+        drop(answer.send(Err(error)));
+        future
+    }
 }
 
 impl<T> Future for Answer<T> {
@@ -217,6 +237,14 @@ pub enum EngineError {
     UnknownAdapter {
         /// The name.
         name: String,
+    },
+    /// The adapter cannot be loaded or unloaded now.
+    #[error("adapter `{name}`: {reason}")]
+    Adapter {
+        /// Its name.
+        name: String,
+        /// Why not.
+        reason: String,
     },
     /// The grammar could not be followed.
     #[error("the reply could not follow its grammar")]
@@ -280,6 +308,7 @@ impl Explain for EngineError {
             Self::TooLong { .. } => "too_long",
             Self::Invalid { .. } => "invalid_request",
             Self::UnknownAdapter { .. } => "unknown_adapter",
+            Self::Adapter { .. } => "adapter",
             Self::Constraint { .. } => "constraint",
             Self::Thread { .. } => "engine_thread",
             Self::Stopped => "engine_stopped",
@@ -323,7 +352,11 @@ pub struct EngineStats {
     pub resident: Vec<Version>,
     /// The version that waits to go live, if one does.
     pub pending: Option<Version>,
-    /// Key and value memory set aside, in tokens.
+    /// The adapters that new requests can name.
+    pub adapters: Vec<Arc<str>>,
+    /// Whether no steps are taken.
+    pub paused: bool,
+    /// Key and value memory that requests in flight hold or have set aside, in tokens.
     pub cache_tokens: usize,
     /// Steps computed.
     pub steps: u64,
@@ -333,6 +366,10 @@ pub struct EngineStats {
     pub cached_tokens: u64,
     /// Memory of the prefix cache that no running sequence holds, in tokens.
     pub prefix_tokens: usize,
+    /// Tokens that the prefix cache gave up because their room was wanted.
+    pub evicted_tokens: u64,
+    /// Tokens computed for versions before they went live.
+    pub warmed_tokens: u64,
     /// Tokens sampled.
     pub generated_tokens: u64,
     /// Tokens computed for scoring.
@@ -345,4 +382,6 @@ pub struct EngineStats {
     pub failed: u64,
     /// Versions that went live after the first.
     pub swaps: u64,
+    /// How long the last of them took, from being asked for to being live.
+    pub swap_time: Option<Duration>,
 }

@@ -20,8 +20,11 @@ pub(super) struct Task {
     tokens: Vec<u32>,
     /// There once the request has a place.
     pub(super) cache: Option<AnyCache>,
+    /// Given tokens that the prefix cache held.
+    pub(super) cached_tokens: usize,
     goal: Goal,
-    _seat: Seat,
+    /// None for what nobody asked for.
+    _seat: Option<Seat>,
 }
 
 enum Goal {
@@ -35,6 +38,8 @@ enum Goal {
         top: Vec<TopLogprobs>,
         answer: oneshot::Sender<Result<Scored, EngineError>>,
     },
+    /// To be in the prefix cache.
+    Warm,
 }
 
 /// A reply that is being drawn.
@@ -71,6 +76,7 @@ pub(super) enum End {
 pub(super) enum Complete {
     Reply(FinishReason),
     Score(Version),
+    Warm,
 }
 
 impl Task {
@@ -89,7 +95,7 @@ impl Task {
             allowed: AllowedIds::default(),
             channel,
         }));
-        Self { tokens: prompt, cache: None, goal, _seat: seat }
+        Self::new(prompt, goal, Some(seat))
     }
 
     pub(super) fn scoring(
@@ -100,11 +106,31 @@ impl Task {
         let ScoreRequest { ids, start, temperature, top_logprobs: top_count, .. } = request;
         let logprobs = Vec::with_capacity(ids.len() - start);
         let goal = Goal::Score { start, temperature, top_count, logprobs, top: vec![], answer };
-        Self { tokens: ids, cache: None, goal, _seat: seat }
+        Self::new(ids, goal, Some(seat))
+    }
+
+    /// A chain to be computed for the prefix cache.
+    pub(super) fn warming(tokens: Vec<u32>) -> Self {
+        Self::new(tokens, Goal::Warm, None)
+    }
+
+    fn new(tokens: Vec<u32>, goal: Goal, seat: Option<Seat>) -> Self {
+        Self { tokens, cache: None, cached_tokens: 0, goal, _seat: seat }
     }
 
     pub(super) fn is_scoring(&self) -> bool {
         matches!(self.goal, Goal::Score { .. })
+    }
+
+    pub(super) fn is_warming(&self) -> bool {
+        matches!(self.goal, Goal::Warm)
+    }
+
+    /// The token that was sampled in this part of a step, if one was.
+    pub(super) fn sampled(&self, part: &Part) -> Option<u32> {
+        let samples = !matches!(part, Part::Given { last: false, .. });
+        let replies = matches!(self.goal, Goal::Reply(_));
+        if samples && replies { self.tokens.last().copied() } else { None }
     }
 
     /// Whether its asker has gone.
@@ -112,6 +138,7 @@ impl Task {
         match &self.goal {
             Goal::Reply(reply) => reply.channel.is_closed(),
             Goal::Score { answer, .. } => answer.is_closed(),
+            Goal::Warm => false,
         }
     }
 
@@ -131,6 +158,7 @@ impl Task {
                 let scored = Rows::Scored { targets, temperature: *temperature, top: *top_count };
                 (tokens.clone(), if targets.is_empty() { Rows::None } else { scored })
             }
+            (Part::Given { tokens, .. }, Goal::Warm) => (tokens.clone(), Rows::None),
         };
         Ok(Work::new(&self.tokens[range], cache, rows))
     }
@@ -142,7 +170,11 @@ impl Task {
             Goal::Reply(_) if !last => None,
             Goal::Reply(reply) => {
                 if matches!(part, Part::Given { .. }) {
-                    drop(reply.channel.try_send(Emitted::Begun { cached_tokens: 0 }));
+                    drop(
+                        reply
+                            .channel
+                            .try_send(Emitted::Begun { cached_tokens: self.cached_tokens }),
+                    );
                 }
                 let drawn = match reply.draw(&given.out, version) {
                     Ok(drawn) => drawn,
@@ -161,6 +193,7 @@ impl Task {
                 top.extend(given.top);
                 last.then_some(End::Complete(Complete::Score(version)))
             }
+            Goal::Warm => last.then_some(End::Complete(Complete::Warm)),
         }
     }
 
@@ -184,6 +217,7 @@ impl Task {
                 drop(answer.send(Ok(Scored { logprobs, top, version })));
             }
             (Goal::Score { answer, .. }, End::Failed(error)) => drop(answer.send(Err(error))),
+            (Goal::Warm, _) => {}
             (Goal::Reply(_) | Goal::Score { .. }, End::Abandoned | End::Complete(_)) => {}
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::engine::{Emitted, Engine, EngineOptions, GenerateRequest, SampledToken, ScoreRequest};
-use crate::model::Causal;
+use crate::model::{Causal, Parameter, Parameters};
 use crate::rollout::{Sampling, Version};
 
 fn golden() -> Decoder {
@@ -220,4 +220,185 @@ async fn a_reply_scored_by_its_ids_has_the_log_probabilities_recorded_when_it_wa
             assert_close(&scored, &recorded, 1e-4, "scored in one pass");
         }
     }
+}
+
+#[test]
+fn a_sequence_may_begin_with_the_blocks_of_another() {
+    let decoder = golden();
+    let tokens = tokens(310, 3);
+    let expected = plain(&decoder, &tokens);
+    let pairs = caches(&decoder, 310).into_iter().zip(caches(&decoder, 310));
+    for ((mut first, tolerance), (mut second, _)) in pairs {
+        let check = |cache: &mut KvCache, range: std::ops::Range<usize>| {
+            let row = feed(&decoder, cache, &tokens[range.clone()]);
+            assert_close(&row, &expected[range.end - 1], tolerance, &format!("after {range:?}"));
+        };
+        check(&mut first, 0..200);
+        for index in 0..3 {
+            let block = decoder.share(&first, index);
+            decoder.adopt(&mut second, index, &block).unwrap();
+        }
+        assert_eq!(second.len, 192);
+        check(&mut second, 192..270);
+        check(&mut first, 200..300);
+        // In place of its own, which says the same.
+        decoder.adopt(&mut second, 3, &decoder.share(&first, 3)).unwrap();
+        assert_eq!(second.len, 270);
+        check(&mut second, 270..310);
+    }
+    let [(mut host, _), (mut device, _)] = caches(&decoder, 310);
+    feed(&decoder, &mut device, &tokens[..64]);
+    let elsewhere = decoder.adopt(&mut host, 0, &decoder.share(&device, 0));
+    assert!(elsewhere.unwrap_err().reason.contains("another device"));
+}
+
+/// A decoder that keeps its caches in tensors, as it would away from the CPU.
+struct InTensors(Decoder);
+
+impl Forward for InTensors {
+    type Cache = KvCache;
+    type Block = KvBlock;
+
+    fn context(&self) -> usize {
+        self.0.context()
+    }
+
+    fn vocab(&self) -> usize {
+        Forward::vocab(&self.0)
+    }
+
+    fn block_tokens(&self) -> usize {
+        self.0.block_tokens()
+    }
+
+    fn new_cache(&self, tokens: usize) -> KvCache {
+        KvCache::on_device(2, tokens)
+    }
+
+    fn share(&self, cache: &KvCache, index: usize) -> KvBlock {
+        self.0.share(cache, index)
+    }
+
+    fn adopt(&self, cache: &mut KvCache, index: usize, of: &KvBlock) -> Result<(), ForwardError> {
+        self.0.adopt(cache, index, of)
+    }
+
+    fn forward(&self, work: &mut [Work<'_, KvCache>]) -> Result<(), ForwardError> {
+        self.0.forward(work)
+    }
+}
+
+/// The golden model, and one whose weights differ.
+fn versions() -> [Decoder; 2] {
+    let golden = golden();
+    let mut changed = Parameters::new();
+    for (name, Parameter { shape, values }) in golden.parameters().iter() {
+        changed.insert(name, Parameter::new(shape.clone(), values.clone().mul_scalar(1.1)));
+    }
+    let other = golden.with_parameters(changed).unwrap();
+    [golden, other]
+}
+
+/// A turn as it would be recorded.
+struct Turn {
+    prompt: Vec<u32>,
+    ids: Vec<u32>,
+    logprobs: Vec<f32>,
+    version: Version,
+    cached_tokens: usize,
+}
+
+/// Four conversations of three turns, two samples each, with a swap under the second turn.
+async fn converse<F: Forward>(models: [F; 2], options: EngineOptions, t: f32) -> Vec<Turn> {
+    let [first, second] = models.map(Arc::new);
+    let engine = Engine::start(first, Version(0), options).unwrap();
+    let mut prompts: Vec<Vec<u32>> = (0..4).map(|n| tokens(70 + 40 * n, 2)).collect();
+    let (mut turns, mut second) = (Vec::new(), Some(second));
+    for turn in 0..3 {
+        let ask = |(prompt, seed): (&Vec<u32>, u64)| {
+            let sampling = Sampling {
+                temperature: t,
+                top_p: 0.95,
+                seed,
+                max_tokens: 90,
+                ..Sampling::default()
+            };
+            engine.submit(GenerateRequest::new(prompt.clone(), sampling)).unwrap()
+        };
+        let samples = prompts.iter().flat_map(|prompt| [(prompt, 1), (prompt, 2)]);
+        let asked: Vec<_> = samples.map(ask).collect();
+        let now = second.take_if(|_| turn == 1);
+        let swapped = now.map(|second| engine.swap(second, Version(1)));
+        let before = turns.len();
+        for (index, mut generation) in asked.into_iter().enumerate() {
+            let prompt = prompts[index / 2].clone();
+            let version = Version(9);
+            let (ids, logprobs, cached_tokens) = (vec![], vec![], 0);
+            let mut turn = Turn { prompt, ids, logprobs, version, cached_tokens };
+            while let Some(emitted) = generation.next().await {
+                match emitted {
+                    Emitted::Begun { cached_tokens } => turn.cached_tokens = cached_tokens,
+                    Emitted::Token(token) => {
+                        turn.ids.push(token.id);
+                        turn.logprobs.push(token.logprob);
+                        turn.version = token.version;
+                    }
+                    Emitted::Done { .. } => {}
+                    Emitted::Failed(error) => panic!("{error}"),
+                }
+            }
+            turns.push(turn);
+        }
+        if let Some(swapped) = swapped {
+            swapped.await.unwrap();
+        }
+        for (prompt, said) in prompts.iter_mut().zip(turns[before..].iter().step_by(2)) {
+            prompt.extend(said.ids.iter().chain(&[1, 2, 3]));
+        }
+    }
+    turns
+}
+
+fn check_turns(turns: &[Turn], temperature: f32) {
+    let models = versions();
+    for turn in turns {
+        let ids = [&turn.prompt[..], &turn.ids].concat();
+        let model = &models[turn.version.0 as usize];
+        let expected = plain_logprobs(model, &ids, turn.prompt.len(), temperature);
+        let what = format!("{} after {} cached tokens", turn.version, turn.cached_tokens);
+        assert_close(&turn.logprobs, &expected, 1e-4, &what);
+    }
+    let cached = |turn: &&Turn| turn.cached_tokens >= 128;
+    for version in 0..2 {
+        let of = turns.iter().filter(|turn| turn.version == Version(version));
+        assert!(of.filter(cached).count() > 2, "the cache served version {version}");
+    }
+}
+
+fn conversing(prefix_cache: bool) -> EngineOptions {
+    let options = EngineOptions { prefill_chunk: 48, running_max: 5, ..EngineOptions::default() };
+    EngineOptions { prefix_cache, ..options }
+}
+
+#[tokio::test]
+async fn turns_that_were_batched_chunked_cached_and_swapped_around_are_what_one_pass_says() {
+    for temperature in [0.6, 1.0] {
+        let turns = converse(versions(), conversing(true), temperature).await;
+        check_turns(&turns, temperature);
+        let turns = converse(versions().map(InTensors), conversing(true), temperature).await;
+        check_turns(&turns, temperature);
+    }
+}
+
+#[tokio::test]
+async fn the_prefix_cache_does_not_change_greedy_text() {
+    let one = |decoder: Decoder| [decoder.clone(), decoder];
+    let cached = converse(one(golden()), conversing(true), 0.0).await;
+    let computed = converse(one(golden()), conversing(false), 0.0).await;
+    for (cached, computed) in cached.iter().zip(&computed) {
+        assert_eq!(cached.ids, computed.ids);
+        assert_close(&cached.logprobs, &computed.logprobs, 1e-4, "log-probabilities");
+        assert_eq!(computed.cached_tokens, 0);
+    }
+    assert!(cached.iter().map(|turn| turn.cached_tokens).sum::<usize>() > 24 * 64);
 }

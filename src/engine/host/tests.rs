@@ -80,7 +80,7 @@ fn attention_equals_the_formula_however_the_sequence_is_cut() {
         let sequence = Sequence::new(150, heads, 3);
         let expected = sequence.expected();
         for chunk in [1, 7, 64, 65, 150] {
-            let mut cache = HostCache::new(1, heads.key, 150);
+            let mut cache = HostCache::new(1, heads);
             let mut found = Vec::new();
             for start in (0..150).step_by(chunk) {
                 let end = 150.min(start + chunk);
@@ -96,7 +96,7 @@ fn attention_equals_the_formula_however_the_sequence_is_cut() {
 fn sequences_of_a_batch_do_not_see_each_other() {
     let heads = SHAPES[0];
     let [a, b] = [Sequence::new(100, heads, 5), Sequence::new(70, heads, 9)];
-    let [mut cache_a, mut cache_b] = [100, 70].map(|len| HostCache::new(1, heads.key, len));
+    let [mut cache_a, mut cache_b] = [(); 2].map(|()| HostCache::new(1, heads));
     let segment = Segment { cache: &mut cache_a, len: 0, tokens: 0..90 };
     attend(0, a.tokens(0..90), &mut [segment], heads);
     let both: Vec<Vec<f32>> = (a.tokens(90..100).into_iter().zip(b.tokens(0..70)))
@@ -116,7 +116,7 @@ fn sequences_of_a_batch_do_not_see_each_other() {
 fn plain_code_gives_what_vectors_give() {
     let heads = SHAPES[0];
     let sequence = Sequence::new(130, heads, 7);
-    let mut cache = HostCache::new(1, heads.key, 130);
+    let mut cache = HostCache::new(1, heads);
     let segment = Segment { cache: &mut cache, len: 0, tokens: 0..130 };
     let expected = attend(0, sequence.tokens(0..130), &mut [segment], heads);
     let mut found = vec![0.0; expected.len()];
@@ -149,25 +149,46 @@ fn scores_of_any_size_stay_finite() {
     let heads = Heads { query: 1, key: 1, dim: 16 };
     let mut sequence = Sequence::new(80, heads, 1);
     sequence.q.iter_mut().for_each(|value| *value *= 1e4);
-    let mut cache = HostCache::new(1, 1, 80);
+    let mut cache = HostCache::new(1, heads);
     let segment = Segment { cache: &mut cache, len: 0, tokens: 0..80 };
     let found = attend(0, sequence.tokens(0..80), &mut [segment], heads);
     assert!(found.iter().all(|value| value.is_finite() && value.abs() <= 2.0));
 }
 
 #[test]
-fn a_cache_takes_no_more_memory_than_was_reserved() {
+fn a_cache_holds_no_block_before_it_needs_it() {
     let heads = SHAPES[0];
-    let sequence = Sequence::new(700, heads, 1);
-    let mut cache = HostCache::new(1, heads.key, 700);
-    for start in 0..700 {
+    let sequence = Sequence::new(130, heads, 1);
+    let mut cache = HostCache::new(3, heads);
+    for start in 0..130 {
         let segment = Segment { cache: &mut cache, len: start, tokens: 0..1 };
-        attend(0, sequence.tokens(start..start + 1), &mut [segment], heads);
+        attend(1, sequence.tokens(start..start + 1), &mut [segment], heads);
+        assert_eq!(cache.blocks.len(), start / BLOCK + 1);
     }
-    let blocks = 700_usize.div_ceil(BLOCK);
-    for head in &cache.layers[0] {
-        assert_eq!(head.keys.len(), blocks * BLOCK * heads.dim);
-        assert_eq!(head.keys.capacity(), head.keys.len());
-        assert_eq!(head.values.capacity(), blocks * BLOCK * heads.padded());
+    for block in &cache.blocks {
+        assert_eq!(block.data.len(), 3 * heads.key * BLOCK * (heads.dim + heads.padded()));
     }
+}
+
+#[test]
+fn sequences_that_begin_alike_share_the_beginning_and_nothing_else() {
+    let heads = SHAPES[0];
+    let sequence = Sequence::new(150, heads, 3);
+    let stride = heads.query * heads.dim;
+    let mut whole = HostCache::new(1, heads);
+    let segment = Segment { cache: &mut whole, len: 0, tokens: 0..140 };
+    attend(0, sequence.tokens(0..140), &mut [segment], heads);
+    let mut other = HostCache::new(1, heads);
+    for index in 0..2 {
+        other.adopt(index, whole.share(index));
+    }
+    let segment = Segment { cache: &mut other, len: 128, tokens: 0..22 };
+    let found = attend(0, sequence.tokens(128..150), &mut [segment], heads);
+    assert_close(&found, &sequence.expected()[128 * stride..], "after adopted blocks");
+    assert!(Arc::ptr_eq(&whole.blocks[1], &other.blocks[1]), "adopted, not copied");
+    assert!(!Arc::ptr_eq(&whole.blocks[2], &other.blocks[2]));
+    // Going on does not change what the other one sees.
+    let segment = Segment { cache: &mut whole, len: 140, tokens: 0..10 };
+    let found = attend(0, sequence.tokens(140..150), &mut [segment], heads);
+    assert_close(&found, &sequence.expected()[140 * stride..], "the first one goes on");
 }
