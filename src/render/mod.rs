@@ -6,6 +6,7 @@
 //! - [`Grammars`]: what a reply has to be, as the ids that may come next.
 //! - [`with_hint`]: the request as the teacher sees it.
 
+mod defaults;
 mod detokenizer;
 mod error;
 mod grammar;
@@ -16,6 +17,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use defaults::GenerationDefaults;
 pub use detokenizer::Detokenizer;
 pub use error::RenderError;
 pub use grammar::{Grammar, Grammars, Reasoning, Shape, Tool};

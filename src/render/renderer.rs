@@ -10,7 +10,7 @@ use tokenizers::{DecoderWrapper, Tokenizer};
 
 use super::detokenizer::{self, Pieces};
 use super::template::{ChatTemplate, Sources};
-use super::{Detokenizer, Reasoning, RenderError, ReplyOptions, messages};
+use super::{Detokenizer, GenerationDefaults, Reasoning, RenderError, ReplyOptions, messages};
 
 const SPECIAL: &[&str] =
     &["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
@@ -29,6 +29,7 @@ pub struct Renderer {
     end_id: u32,
     /// Whether the template knows of reasoning.
     reasons: bool,
+    defaults: GenerationDefaults,
     vocab_size: usize,
     tokenizer_sha256: String,
 }
@@ -51,6 +52,7 @@ impl Renderer {
         let settings = optional_json(&dir.join("tokenizer_config.json"))?;
         let (stop_ids, end_id) = stop_ids(dir, &settings, &tokenizer)?;
         let (template, reasons) = template(dir, &settings)?;
+        let defaults = defaults(dir)?;
         let pieces = match tokenizer.get_decoder() {
             Some(DecoderWrapper::ByteLevel(_)) => Pieces::Bytes,
             _ => Pieces::Context,
@@ -62,6 +64,7 @@ impl Renderer {
             stop_ids,
             end_id,
             reasons,
+            defaults,
             vocab_size: tokenizer.get_vocab_size(true),
             tokenizer_sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             tokenizer: Arc::new(tokenizer),
@@ -172,6 +175,11 @@ impl Renderer {
         }
     }
 
+    /// How the model would be sampled where nobody says.
+    pub const fn generation_defaults(&self) -> GenerationDefaults {
+        self.defaults
+    }
+
     /// Whether the reply to `prompt` reasons before it answers.
     pub fn reasoning(&self, prompt: &[u32]) -> Reasoning {
         let tail = self.tail(prompt);
@@ -243,6 +251,12 @@ fn optional_json(path: &Path) -> Result<Map<String, Value>, RenderError> {
 fn token_text(value: Option<&Value>) -> Option<&str> {
     let value = value?;
     value.as_str().or_else(|| value.get("content")?.as_str())
+}
+
+fn defaults(dir: &Path) -> Result<GenerationDefaults, RenderError> {
+    let path = dir.join("generation_config.json");
+    GenerationDefaults::read(&optional_json(&path)?)
+        .map_err(|problem| RenderError::Malformed { path, problem })
 }
 
 /// The ids that end a reply, ascending, and the one among them that is the model's end of turn.
