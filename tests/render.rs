@@ -124,7 +124,11 @@ fn a_reply_with_a_call_renders_back_to_what_was_sampled() {
     let mut parser = ReplyParser::new(renderer.reply_options(&[], true, "t".into()));
     let mut parts = parser.push(sampled);
     parts.extend(parser.finish());
-    let [ReplyPart::Content(content), ReplyPart::ToolCall { id, name, arguments, .. }] = &parts[..]
+    let [
+        ReplyPart::Content(content),
+        ReplyPart::Call { id, name, .. },
+        ReplyPart::Arguments { text: arguments, .. },
+    ] = &parts[..]
     else {
         panic!("{parts:?}")
     };

@@ -2,10 +2,14 @@
 #![expect(clippy::disallowed_methods, reason = "a task of a test ends with its runtime")]
 
 mod admin;
+mod completions;
 mod doors;
 mod errors;
+mod generate;
+mod grammar;
 mod harness;
 mod lifecycle;
+mod messages;
 mod metrics;
 mod recording;
 mod streaming;

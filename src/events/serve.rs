@@ -71,6 +71,63 @@ impl Event for TurnNotKept {
     }
 }
 
+/// A reply has ended.
+pub struct ReplyServed {
+    /// What asked for it.
+    pub route: &'static str,
+    /// Tokens of its prompt.
+    pub prompt_tokens: usize,
+    /// Those of them that did not have to be computed.
+    pub cached_tokens: usize,
+    /// Tokens that were sampled for it.
+    pub tokens: usize,
+    /// Milliseconds from the request to the first of them.
+    pub first_token_ms: Option<u128>,
+    /// The longest time between two of them, in milliseconds.
+    pub worst_gap_ms: Option<u128>,
+    /// Milliseconds from the request to the end.
+    pub whole_ms: u128,
+    /// How it ended.
+    pub outcome: &'static str,
+}
+
+impl Event for ReplyServed {
+    const NAME: &'static str = "reply_served";
+    const LEVEL: Level = Level::Debug;
+
+    fn line(&self) -> String {
+        let ms = |ms: Option<u128>| ms.map_or_else(|| "-".to_owned(), |ms| ms.to_string());
+        format!(
+            "{}: {} tokens read ({} cached), {} sampled, first after {} ms, worst gap {} ms, {} \
+             after {} ms",
+            self.route,
+            self.prompt_tokens,
+            self.cached_tokens,
+            self.tokens,
+            ms(self.first_token_ms),
+            ms(self.worst_gap_ms),
+            self.outcome,
+            self.whole_ms
+        )
+    }
+}
+
+/// A tool call began and was none, or was cut off: it came back as text, or as a call whose
+/// arguments are no JSON.
+pub struct ToolCallMalformed {
+    /// What asked for the reply.
+    pub route: &'static str,
+}
+
+impl Event for ToolCallMalformed {
+    const NAME: &'static str = "tool_call_malformed";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        format!("{}: a tool call was malformed", self.route)
+    }
+}
+
 /// A client went away before its reply was complete.
 pub struct ReplyCancelled {
     /// The turn.

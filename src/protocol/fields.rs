@@ -3,6 +3,8 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::CHOICES_MAX;
+
 /// A field of a request that cannot be worked with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{param}`: {problem}")]
@@ -102,6 +104,31 @@ impl Fields {
             }
             number => Ok(number),
         }
+    }
+
+    /// Takes a whole number above 0.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn positive(&mut self, key: &str) -> Result<Option<u32>, BadField> {
+        let expected = "a whole number above 0";
+        match self.get::<u32>(key, expected)? {
+            Some(0) => Err(self.bad(key, &format!("expected {expected}, got 0"))),
+            limit => Ok(limit),
+        }
+    }
+
+    /// Takes how many replies are wanted: 1 where nothing is said.
+    ///
+    /// # Errors
+    /// It is no number from 1 to [`CHOICES_MAX`].
+    pub fn choices(&mut self, key: &str) -> Result<usize, BadField> {
+        let expected = format!("a whole number from 1 to {CHOICES_MAX}");
+        let n = self.get::<usize>(key, &expected)?.unwrap_or(1);
+        if (1..=CHOICES_MAX).contains(&n) {
+            return Ok(n);
+        }
+        Err(self.bad(key, &format!("expected {expected}, got {n}")))
     }
 
     /// Refuses a field that would change the answer, unless it has the value that changes

@@ -5,19 +5,40 @@
 //! writes them and our client reads them.
 
 mod chat;
+mod completions;
 mod error;
 mod fields;
 mod generate;
+mod messages;
 mod models;
+mod prompt;
+mod reply;
+mod sampling;
+mod shape;
 pub mod sse;
+mod tokenize;
+mod usage;
 
-pub use chat::{
-    AssistantMessage, ChatChoice, ChatChunk, ChatCompletion, ChatRequest, ChunkChoice, Delta,
-    FunctionCall, Logprobs, TokenLogprob, ToolCall, ToolCallDelta, ToolChoice, Usage,
+pub use chat::{CHOICES_MAX, ChatRequest, ToolChoice};
+pub use completions::{
+    Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, PROMPTS_MAX,
 };
 pub use error::{ErrorBody, ErrorDetail};
 pub use fields::{BadField, Fields};
 pub use generate::{
-    FinishInfo, GenerateAnswer, GenerateRequest, MetaInfo, Prompt, SamplingParams, TokenScore,
+    FinishInfo, GenerateAnswer, GenerateRequest, MetaInfo, SamplingParams, TokenScore, TopScores,
+};
+pub use messages::{
+    BlockDelta, ContentBlock, Message, MessageDelta, MessageError, MessageErrorDetail,
+    MessageEvent, MessageUsage, OutputTokensDetails, parse_count_tokens, parse_messages,
 };
 pub use models::{ModelCard, ModelInfo, ModelList, UpdateWeights, WeightsUpdated};
+pub use prompt::{NoPrompt, Prompt};
+pub use reply::{
+    AssistantMessage, ChatChoice, ChatChunk, ChatCompletion, ChunkChoice, Delta, FunctionCall,
+    FunctionDelta, Logprobs, TokenLogprob, ToolCall, ToolCallDelta, TopLogprob,
+};
+pub use sampling::SamplingFields;
+pub use shape::TextShape;
+pub use tokenize::{DetokenizeRequest, Detokenized, Source, TokenizeRequest, Tokenized};
+pub use usage::{CompletionTokensDetails, PromptTokensDetails, Usage};

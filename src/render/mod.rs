@@ -6,13 +6,17 @@
 //! - [`Grammars`]: what a reply has to be, as the ids that may come next.
 //! - [`with_hint`]: the request as the teacher sees it.
 
+mod call;
 mod defaults;
 mod detokenizer;
 mod error;
 mod grammar;
+mod json;
 mod messages;
 mod renderer;
 mod reply;
+#[cfg(test)]
+mod reply_tests;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -22,5 +26,5 @@ pub use detokenizer::Detokenizer;
 pub use error::RenderError;
 pub use grammar::{Grammar, Grammars, Reasoning, Shape, Tool};
 pub use messages::{INTERNAL_CONTEXT, with_hint};
-pub use renderer::Renderer;
+pub use renderer::{Renderer, Told};
 pub use reply::{ReplyOptions, ReplyParser, ReplyPart};

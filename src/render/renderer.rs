@@ -15,6 +15,15 @@ use super::{Detokenizer, GenerationDefaults, Reasoning, RenderError, ReplyOption
 const SPECIAL: &[&str] =
     &["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
+/// What a chat template is told beside messages and tools.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// Whether the text ends where the assistant begins to write.
+    pub begin_reply: bool,
+    /// What the request adds, such as `enable_thinking`.
+    pub template: &'a Map<String, Value>,
+}
+
 /// How many ids at the end of a prompt may spell the opening of the reasoning block.
 const OPENING_IDS_MAX: usize = 8;
 
@@ -84,11 +93,33 @@ impl Renderer {
         self.encode(&self.text(messages, tools)?)
     }
 
+    /// The same, where the template is told more.
+    ///
+    /// # Errors
+    /// As [`Renderer::prompt`].
+    pub fn prompt_told(
+        &self,
+        messages: &[Value],
+        tools: Option<&Value>,
+        told: Told<'_>,
+    ) -> Result<Vec<u32>, RenderError> {
+        self.encode(&self.text_told(messages, tools, told)?)
+    }
+
     /// The text whose ids [`Renderer::prompt`] returns.
     ///
     /// # Errors
     /// As [`Renderer::prompt`].
     pub fn text(&self, messages: &[Value], tools: Option<&Value>) -> Result<String, RenderError> {
+        self.text_told(messages, tools, Told { begin_reply: true, template: &Map::new() })
+    }
+
+    pub(super) fn text_told(
+        &self,
+        messages: &[Value],
+        tools: Option<&Value>,
+        told: Told<'_>,
+    ) -> Result<String, RenderError> {
         if messages.is_empty() {
             return Err(RenderError::request("messages", "must hold at least one message"));
         }
@@ -99,7 +130,8 @@ impl Renderer {
             Some(_) => return Err(RenderError::request("tools", "expected an array")),
         };
         let messages = messages::canonical(messages)?;
-        self.template.render(&messages, tools).map_err(|problem| RenderError::Refused { problem })
+        let rendered = self.template.render(&messages, tools, told);
+        rendered.map_err(|problem| RenderError::Refused { problem })
     }
 
     /// The ids of a text, in which special tokens may stand by name; none is added.
@@ -109,6 +141,24 @@ impl Renderer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, RenderError> {
         let encoding = self.tokenizer.encode_fast(text, false).map_err(tokenizer_error)?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The ids of a text that stands for itself: with those that the tokenizer adds to one (a
+    /// beginning, an end), if it does.
+    ///
+    /// # Errors
+    /// [`RenderError::Tokenizer`].
+    pub fn encode_whole(&self, text: &str) -> Result<Vec<u32>, RenderError> {
+        let encoding = self.tokenizer.encode_fast(text, true).map_err(tokenizer_error)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of ids, special tokens by their names.
+    ///
+    /// # Errors
+    /// [`RenderError::Tokenizer`].
+    pub fn decode_whole(&self, ids: &[u32]) -> Result<String, RenderError> {
+        self.tokenizer.decode(ids, false).map_err(tokenizer_error)
     }
 
     /// The text of ids; special tokens give none.
@@ -209,7 +259,7 @@ impl Renderer {
     /// How to read the reply to `prompt`: whether the prompt itself opened the reasoning block.
     pub fn reply_options(&self, prompt: &[u32], tools: bool, id_seed: String) -> ReplyOptions {
         let thinking = self.tail(prompt).trim_end().ends_with("<think>");
-        ReplyOptions { tools, thinking, id_seed }
+        ReplyOptions { tools, thinking, eager: false, id_seed }
     }
 
     /// The end of a prompt, as text.

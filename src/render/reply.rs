@@ -1,7 +1,9 @@
 //! Text to content, reasoning and tool calls, as it comes.
 
-use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+use super::call::{self, Head};
+use super::json::{JsonScan, Step};
 
 const THINK: &str = "<think>";
 const THINK_END: &str = "</think>";
@@ -15,16 +17,21 @@ pub enum ReplyPart {
     Content(String),
     /// What it thought before.
     Reasoning(String),
-    /// A whole tool call.
-    ToolCall {
+    /// A tool call begins; its arguments follow.
+    Call {
         /// Position among the calls of this reply, from 0.
         index: usize,
         /// `call_<hex>`; the same seed and index give the same id.
         id: String,
         /// The function's name.
         name: String,
-        /// A JSON object, as text.
-        arguments: String,
+    },
+    /// More of the last call's arguments, which joined are the text of a JSON object.
+    Arguments {
+        /// The call's position.
+        index: usize,
+        /// The text.
+        text: String,
     },
 }
 
@@ -35,6 +42,10 @@ pub struct ReplyOptions {
     pub tools: bool,
     /// Whether the prompt has opened the reasoning block already.
     pub thinking: bool,
+    /// Whether a call is told as soon as its arguments have begun well, before it is whole. What
+    /// turns out not to be JSON after that cannot be taken back: it stays a call, whose arguments
+    /// are what was written.
+    pub eager: bool,
     /// What makes the ids of the tool calls unique: the turn's id.
     pub id_seed: String,
 }
@@ -53,13 +64,19 @@ enum State {
     Content,
     /// The buffer begins with the marker of a tool call.
     Call,
+    /// Inside the arguments of a call that was told.
+    Arguments,
+    /// Inside the arguments of a call that was told, which are no JSON.
+    Broken,
+    /// Between the arguments of a call that was told and its end marker.
+    Tail,
 }
 
 /// Reads a reply piece by piece: `<think>…</think>` at its very beginning is reasoning,
 /// `<tool_call>{json}</tool_call>` is a tool call, and what only looks like one stays text.
 ///
 /// What is returned does not depend on how the text was cut into pieces (after joining), and a
-/// marker never shows in part.
+/// marker never shows in part. Arguments are told as they were written.
 #[derive(Debug)]
 pub struct ReplyParser {
     options: ReplyOptions,
@@ -69,6 +86,9 @@ pub struct ReplyParser {
     /// The white space between the last content and the marker of the call being read.
     gap: String,
     calls: usize,
+    malformed: usize,
+    /// The arguments being told.
+    scan: JsonScan,
     /// Whether something other than white space came after the last call.
     text_since_call: bool,
 }
@@ -77,8 +97,26 @@ impl ReplyParser {
     /// A parser for one reply.
     pub fn new(options: ReplyOptions) -> Self {
         let state = if options.thinking { State::ThinkStart } else { State::Start };
-        let (buffer, gap) = (String::new(), String::new());
-        Self { options, state, buffer, gap, calls: 0, text_since_call: false }
+        Self {
+            options,
+            state,
+            buffer: String::new(),
+            gap: String::new(),
+            calls: 0,
+            malformed: 0,
+            scan: JsonScan::new(),
+            text_since_call: false,
+        }
+    }
+
+    /// Whether the reasoning block is open.
+    pub const fn is_thinking(&self) -> bool {
+        matches!(self.state, State::ThinkStart | State::Think)
+    }
+
+    /// How many calls began and were none, or were cut off.
+    pub const fn malformed(&self) -> usize {
+        self.malformed
     }
 
     /// Takes the next text; what is certain now.
@@ -123,6 +161,9 @@ impl ReplyParser {
                 false
             }
             State::Call => self.call(last, parts),
+            State::Arguments => self.arguments(last, parts),
+            State::Broken => self.broken(last, parts),
+            State::Tail => self.tail(last, parts),
         }
     }
 
@@ -174,10 +215,23 @@ impl ReplyParser {
     }
 
     fn call(&mut self, last: bool, parts: &mut Vec<ReplyPart>) -> bool {
+        if self.options.eager {
+            match call::head(&self.buffer[CALL.len()..]) {
+                Head::Begun { name, at } => {
+                    self.buffer.drain(..CALL.len() + at);
+                    self.begin(name, parts);
+                    self.scan = JsonScan::new();
+                    self.state = State::Arguments;
+                    return true;
+                }
+                Head::Open if !last => return false,
+                Head::Open | Head::Other => {}
+            }
+        }
         let mut from = CALL.len();
         while let Some(end) = self.buffer[from..].find(CALL_END).map(|at| from + at) {
             let body = &self.buffer[CALL.len()..end];
-            match parse_call(body) {
+            match call::whole(body) {
                 Some(call) => {
                     self.buffer.drain(..end + CALL_END.len());
                     self.answer(call, parts);
@@ -191,7 +245,7 @@ impl ReplyParser {
         if !last {
             return false;
         }
-        match parse_call(&self.buffer[CALL.len()..]) {
+        match call::whole(&self.buffer[CALL.len()..]) {
             Some(call) => {
                 self.buffer.clear();
                 self.answer(call, parts);
@@ -201,8 +255,89 @@ impl ReplyParser {
         }
     }
 
+    /// Tells what is there of the arguments: whatever has been told can still become JSON.
+    fn arguments(&mut self, last: bool, parts: &mut Vec<ReplyPart>) -> bool {
+        let (mut read, mut step) = (0, Step::More);
+        for byte in self.buffer.bytes() {
+            step = self.scan.push(byte);
+            read += usize::from(step != Step::Wrong);
+            if step != Step::More {
+                break;
+            }
+        }
+        self.argue(read, parts);
+        match step {
+            Step::More => {
+                self.malformed += usize::from(last);
+                return false;
+            }
+            Step::End => self.state = State::Tail,
+            Step::Wrong => {
+                self.malformed += 1;
+                self.state = State::Broken;
+            }
+        }
+        true
+    }
+
+    fn broken(&mut self, last: bool, parts: &mut Vec<ReplyPart>) -> bool {
+        let end = self.buffer.find(CALL_END);
+        let cut = end.unwrap_or_else(|| {
+            self.buffer.len() - if last { 0 } else { begun(&self.buffer, CALL_END) }
+        });
+        self.argue(cut, parts);
+        if end.is_some() {
+            self.buffer.drain(..CALL_END.len());
+            self.state = State::Content;
+        }
+        end.is_some()
+    }
+
+    fn tail(&mut self, last: bool, parts: &mut Vec<ReplyPart>) -> bool {
+        let further_fields = self.buffer.trim_start().starts_with(',');
+        let rest = call::after_braces(&self.buffer);
+        let end = match further_fields {
+            true => self.fields_end(),
+            false => rest.starts_with(CALL_END).then(|| self.buffer.len() - rest.len()),
+        };
+        let open = further_fields || CALL_END.starts_with(rest);
+        if end.is_none() && open && !last {
+            return false;
+        }
+        if let Some(end) = end {
+            let tail = self.buffer[..end].to_owned();
+            self.buffer.drain(..end + CALL_END.len());
+            if !call::is_tail(&tail) {
+                self.malformed += 1;
+                self.say(tail, parts);
+            }
+        } else if call::is_tail(&self.buffer) {
+            self.buffer.clear();
+        } else {
+            self.malformed += 1;
+            self.buffer = rest.to_owned();
+        }
+        self.state = State::Content;
+        true
+    }
+
+    /// Where the end marker stands after further fields of a call, outside of their strings.
+    fn fields_end(&self) -> Option<usize> {
+        let ends = self.buffer.match_indices(CALL_END).map(|(end, _)| end);
+        ends.into_iter().find(|end| !inside_string(&self.buffer[..*end]))
+    }
+
+    /// Tells so many bytes of the buffer as arguments.
+    fn argue(&mut self, bytes: usize, parts: &mut Vec<ReplyPart>) {
+        if bytes > 0 {
+            let text = self.buffer.drain(..bytes).collect();
+            parts.push(ReplyPart::Arguments { index: self.calls - 1, text });
+        }
+    }
+
     /// The marker was only text; what follows it is read on as content.
     fn not_a_call(&mut self, parts: &mut Vec<ReplyPart>) -> bool {
+        self.malformed += 1;
         self.buffer.drain(..CALL.len());
         let text = std::mem::take(&mut self.gap) + CALL;
         self.say(text, parts);
@@ -210,15 +345,20 @@ impl ReplyParser {
         true
     }
 
-    fn answer(&mut self, (name, arguments): (String, String), parts: &mut Vec<ReplyPart>) {
+    fn answer(&mut self, (name, text): call::Call, parts: &mut Vec<ReplyPart>) {
+        self.begin(name, parts);
+        parts.push(ReplyPart::Arguments { index: self.calls - 1, text });
+        self.state = State::Content;
+    }
+
+    fn begin(&mut self, name: String, parts: &mut Vec<ReplyPart>) {
         let index = self.calls;
         let digest = Sha256::digest(format!("{}:{index}", self.options.id_seed));
         let hex: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-        parts.push(ReplyPart::ToolCall { index, id: format!("call_{hex}"), name, arguments });
+        parts.push(ReplyPart::Call { index, id: format!("call_{hex}"), name });
         self.calls += 1;
         self.gap.clear();
         self.text_since_call = false;
-        self.state = State::Content;
     }
 
     fn say(&mut self, text: String, parts: &mut Vec<ReplyPart>) {
@@ -237,22 +377,6 @@ fn begun(text: &str, marker: &str) -> usize {
         .unwrap_or(0)
 }
 
-/// Name and arguments (a JSON object as text) of a call's body, if it is one.
-fn parse_call(body: &str) -> Option<(String, String)> {
-    let Value::Object(mut call) = serde_json::from_str(body.trim()).ok()? else { return None };
-    let name = call.get("name")?.as_str().filter(|name| !name.is_empty())?.to_owned();
-    let arguments = match call.remove("arguments").or_else(|| call.remove("parameters")) {
-        None | Some(Value::Null) => "{}".to_owned(),
-        Some(Value::String(text)) => {
-            serde_json::from_str::<Value>(&text).ok().filter(Value::is_object)?;
-            text
-        }
-        Some(object @ Value::Object(_)) => object.to_string(),
-        Some(_) => return None,
-    };
-    Some((name, arguments))
-}
-
 /// Whether JSON text that was cut off ends inside a string.
 fn inside_string(text: &str) -> bool {
     let (mut inside, mut escaped) = (false, false);
@@ -265,153 +389,4 @@ fn inside_string(text: &str) -> bool {
         }
     }
     inside
-}
-
-#[cfg(test)]
-mod tests {
-    use rand::{RngExt, SeedableRng};
-
-    use super::*;
-
-    fn read(pieces: &[&str], options: &ReplyOptions) -> Vec<ReplyPart> {
-        let mut parser = ReplyParser::new(options.clone());
-        let mut parts: Vec<ReplyPart> = Vec::new();
-        let streamed: Vec<_> = pieces.iter().flat_map(|piece| parser.push(piece)).collect();
-        for part in streamed.into_iter().chain(parser.finish()) {
-            match (parts.last_mut(), part) {
-                (Some(ReplyPart::Content(text)), ReplyPart::Content(more))
-                | (Some(ReplyPart::Reasoning(text)), ReplyPart::Reasoning(more)) => {
-                    text.push_str(&more);
-                }
-                (_, part) => parts.push(part),
-            }
-        }
-        parts
-    }
-
-    fn tools() -> ReplyOptions {
-        ReplyOptions { tools: true, thinking: false, id_seed: "turn".into() }
-    }
-
-    fn content(text: &str) -> ReplyPart {
-        ReplyPart::Content(text.into())
-    }
-
-    fn call(index: usize, name: &str, arguments: &str) -> (usize, String, String) {
-        (index, name.into(), arguments.into())
-    }
-
-    fn calls(parts: &[ReplyPart]) -> Vec<(usize, String, String)> {
-        let calls = parts.iter().filter_map(|part| match part {
-            ReplyPart::ToolCall { index, name, arguments, .. } => {
-                Some((*index, name.clone(), arguments.clone()))
-            }
-            _ => None,
-        });
-        calls.collect()
-    }
-
-    const REPLIES: &[&str] = &[
-        "",
-        "hello",
-        "\n\n",
-        "hello <think>no</think>",
-        "<think>\nwhy </thin not\n\n</think>\n\nbecause\n",
-        "<think>never closed\n",
-        "<think></think>x",
-        "<thinker>",
-        "Let me see.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": [1, \"é\"]}}\n\
-         </tool_call>",
-        "<tool_call>{\"name\":\"f\"}</tool_call>\n<tool_call>{\"name\":\"g\",\
-         \"arguments\":\"{\\\"b\\\":2}\"}</tool_call>\n",
-        "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\":\"</tool_call>\"}}</tool_call> done ",
-        "a \n<tool_call>oops</tool_call> b <tool_call>{\"name\":\"f\",\"arguments\":{}}\
-         </tool_call>",
-        "<tool_call>{\"name\":\"f\",\"arguments\":{}",
-        "<tool_call>{\"name\":\"f\",\"arguments\":{}}",
-        "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\":\"open</tool_call> and on",
-        "<tool_call>{\"name\":\"f\",\"arguments\":{</tool_call> text",
-        "<tool_call>x<tool_call>{\"name\":\"f\"}</tool_call>",
-        "<tool_call></tool_call>",
-        "<tool_c",
-        "🦞 <tool_call",
-    ];
-
-    #[test]
-    fn pieces_do_not_change_the_meaning() {
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-        for (reply, options) in REPLIES.iter().flat_map(|reply| {
-            [true, false].into_iter().flat_map(move |tools| {
-                [true, false].map(|thinking| {
-                    (reply, ReplyOptions { tools, thinking, id_seed: String::new() })
-                })
-            })
-        }) {
-            let whole = read(&[reply], &options);
-            for _ in 0..100 {
-                let cuts: Vec<&str> =
-                    reply.split_inclusive(|_: char| rng.random_bool(0.4)).collect();
-                assert_eq!(read(&cuts, &options), whole, "{reply:?} as {cuts:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn reasoning_only_at_the_beginning() {
-        let parts = read(&["<think>\nwhy\n\n</think>\n\nbecause\n"], &tools());
-        assert_eq!(parts, [ReplyPart::Reasoning("why".into()), content("because\n")]);
-        let parts = read(&["so <think>x</think>"], &tools());
-        assert_eq!(parts, [content("so <think>x</think>")]);
-        let options = ReplyOptions { thinking: true, ..tools() };
-        let parts = read(&["\nwhy\n</think>\n\nbecause"], &options);
-        assert_eq!(parts, [ReplyPart::Reasoning("why".into()), content("because")]);
-    }
-
-    #[test]
-    fn calls_with_content_before_them() {
-        let parts = read(&[REPLIES[8]], &tools());
-        assert_eq!(parts[0], content("Let me see."));
-        assert_eq!(calls(&parts), [call(0, "f", r#"{"a":[1,"é"]}"#)]);
-        let parts = read(&[REPLIES[9]], &tools());
-        assert_eq!(calls(&parts), [call(0, "f", "{}"), call(1, "g", r#"{"b":2}"#)]);
-        assert_eq!(parts.len(), 2, "white space around calls is no content");
-    }
-
-    #[test]
-    fn the_end_marker_may_stand_in_an_argument() {
-        let parts = read(&[REPLIES[10]], &tools());
-        assert_eq!(calls(&parts), [call(0, "f", r#"{"a":"</tool_call>"}"#)]);
-        assert_eq!(parts[1], content(" done "));
-    }
-
-    #[test]
-    fn what_is_no_call_comes_back_as_it_was() {
-        for reply in [REPLIES[12], REPLIES[14], REPLIES[15], REPLIES[17], REPLIES[18]] {
-            assert_eq!(read(&[reply], &tools()), [content(reply)]);
-        }
-        let parts = read(&[REPLIES[11]], &tools());
-        assert_eq!(parts[0], content("a \n<tool_call>oops</tool_call> b"));
-        assert_eq!(calls(&parts), [call(0, "f", "{}")]);
-        assert_eq!(calls(&read(&[REPLIES[13]], &tools())), [call(0, "f", "{}")]);
-        let plain = ReplyOptions::default();
-        assert_eq!(read(&[REPLIES[13]], &plain), [content(REPLIES[13])]);
-    }
-
-    #[test]
-    fn ids_are_stable_and_differ() {
-        let ids = |seed: &str| {
-            let options = ReplyOptions { id_seed: seed.into(), ..tools() };
-            read(&[REPLIES[9]], &options)
-                .into_iter()
-                .filter_map(|part| match part {
-                    ReplyPart::ToolCall { id, .. } => Some(id),
-                    _ => None,
-                })
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(ids("a"), ids("a"));
-        assert_ne!(ids("a")[0], ids("a")[1]);
-        assert_ne!(ids("a")[0], ids("b")[0]);
-        assert!(ids("a")[0].starts_with("call_") && ids("a")[0].len() == 29);
-    }
 }

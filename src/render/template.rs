@@ -8,6 +8,8 @@ use minijinja::{Environment, Error, ErrorKind, Value as Template};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::Told;
+
 const NAME: &str = "chat_template";
 const TOOL_NAME: &str = "tool_use";
 
@@ -50,7 +52,7 @@ impl ChatTemplate {
         Ok(Self { environment, special })
     }
 
-    /// The prompt's text for canonical messages, up to where the assistant begins to write.
+    /// The prompt's text for canonical messages.
     ///
     /// # Errors
     /// What the template, or the machine that runs it, objects to.
@@ -58,6 +60,7 @@ impl ChatTemplate {
         &self,
         messages: &[Value],
         tools: Option<&Value>,
+        told: Told<'_>,
     ) -> Result<String, String> {
         let tool_use = tools.and_then(|_| self.environment.get_template(TOOL_NAME).ok());
         let template = match tool_use {
@@ -65,9 +68,10 @@ impl ChatTemplate {
             None => self.environment.get_template(NAME).map_err(|error| error.to_string())?,
         };
         let mut context: Map<String, Value> = self.special.clone();
+        context.extend(told.template.clone());
         context.insert("messages".into(), messages.into());
         context.insert("tools".into(), tools.cloned().unwrap_or(Value::Null));
-        context.insert("add_generation_prompt".into(), true.into());
+        context.insert("add_generation_prompt".into(), told.begin_reply.into());
         template
             .render(Template::from(Serde(&context)))
             .map_err(|error| error.detail().map_or_else(|| format!("{error:#}"), ToOwned::to_owned))
@@ -209,7 +213,8 @@ mod tests {
     fn render(source: &str, messages: &Value) -> Result<String, String> {
         let sources = Sources { main: source.to_owned(), tool_use: None };
         let template = ChatTemplate::new(sources, Map::new()).unwrap();
-        template.render(messages.as_array().unwrap(), None)
+        let told = Told { begin_reply: true, template: &Map::new() };
+        template.render(messages.as_array().unwrap(), None, told)
     }
 
     #[test]

@@ -89,6 +89,24 @@ fn templates_may_stand_in_the_tokenizer_configuration() {
 }
 
 #[test]
+fn a_template_is_told_what_the_request_adds() {
+    let source = "{% if enable_thinking is defined %}{{ 'y' if enable_thinking else 'n' }}\
+                  {% endif %}|{{ 'y' if add_generation_prompt else 'n' }}|{{ messages | length }}";
+    let files =
+        [("chat_template.jinja", json!(source)), ("config.json", json!({"eos_token_id": 0}))];
+    let dir = directory(&byte_fallback_tokenizer(), &files);
+    let renderer = Renderer::open(dir.path()).unwrap();
+    let messages = [json!({"role": "user", "content": "a"})];
+    let text = |begin_reply, template: Value| {
+        let template = template.as_object().unwrap();
+        renderer.text_told(&messages, None, Told { begin_reply, template }).unwrap()
+    };
+    assert_eq!(text(true, json!({})), "|y|1");
+    assert_eq!(text(false, json!({"enable_thinking": false})), "n|n|1");
+    assert_eq!(text(true, json!({"messages": []})), "|y|1", "what is ours stays ours");
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let empty = tempfile::tempdir().unwrap();
     assert!(open_error(empty.path()).contains("tokenizer.json"));

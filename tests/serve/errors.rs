@@ -41,13 +41,28 @@ async fn wrong_fields_are_named() {
         (json!({"max_tokens": 0}), "max_tokens", "above 0"),
         (json!({"max_completion_tokens": 1.5}), "max_completion_tokens", "above 0"),
         (json!({"stop": [""]}), "stop", "strings"),
-        (json!({"n": 2}), "n", "only 1"),
-        (json!({"logprobs": true, "top_logprobs": 3}), "top_logprobs", "only 0"),
-        (json!({"presence_penalty": 0.5}), "presence_penalty", "only 0"),
-        (json!({"response_format": {"type": "json_object"}}), "response_format.type", "text"),
+        (json!({"n": 0}), "n", "from 1 to 128"),
+        (json!({"n": 129}), "n", "got 129"),
+        (json!({"logprobs": true, "top_logprobs": 21}), "top_logprobs", "from 0 to 20"),
+        (json!({"top_logprobs": 3}), "top_logprobs", "`logprobs`"),
+        (json!({"presence_penalty": 2.5}), "presence_penalty", "from -2 to 2"),
+        (json!({"logit_bias": {"a": 1}}), "logit_bias.a", "token id"),
+        (json!({"response_format": {"type": "xml"}}), "response_format.type", "json_object"),
+        (
+            json!({"response_format": {"type": "json_schema"}}),
+            "response_format.json_schema.schema",
+            "JSON schema",
+        ),
+        (json!({"chat_template_kwargs": {"tools": []}}), "chat_template_kwargs.tools", "cannot"),
         (json!({"tools": [{"type": "function"}]}), "tools[0].function.name", "name"),
-        (json!({"tool_choice": "required"}), "tool_choice", "\"auto\""),
+        (json!({"tool_choice": "any"}), "tool_choice", "\"auto\""),
+        (json!({"tool_choice": "required"}), "tool_choice", "`tools`"),
         (json!({"tool_choice": {"type": "function"}}), "tool_choice", "\"none\""),
+        (
+            json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}),
+            "tool_choice",
+            "no tool `f`",
+        ),
     ];
     for (fields, param, said) in cases {
         let response = server.chat(&with(ask("hi"), fields.clone())).await;
@@ -157,10 +172,10 @@ async fn generate_names_what_is_wrong() {
     for (body, param) in [
         (json!({}), "input_ids"),
         (json!({"input_ids": []}), "input_ids"),
-        (json!({"input_ids": [[1]]}), "input_ids"),
+        (json!({"input_ids": [["x"]]}), "input_ids"),
         (json!({"input_ids": [5000]}), "input_ids"),
         (json!({"input_ids": [1], "text": "x"}), "text"),
-        (json!({"input_ids": [1], "stream": true}), "stream"),
+        (json!({"input_ids": [1], "stream": 1}), "stream"),
         (json!({"input_ids": [1], "sampling_params": 1}), "sampling_params"),
         (
             json!({"input_ids": [1], "sampling_params": {"temperature": -1}}),

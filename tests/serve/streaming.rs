@@ -4,7 +4,7 @@ use futures::StreamExt;
 use openclaw_rl::engine::fake::Gate;
 use serde_json::{Value, json};
 
-use super::harness::{ask, events, hashes, says, script, start, text, with};
+use super::harness::{ask, events, hashes, renderer, says, script, start, text, with};
 
 fn all<T: Clone>(events: &[Value], key: &str, read: impl Fn(&Value) -> T) -> Vec<T> {
     let choices = events.iter().map(|event| &event["choices"][0]);
@@ -146,24 +146,25 @@ async fn tool_calls_come_as_calls() {
     assert_eq!(plain["choices"][0]["finish_reason"], "tool_calls");
     assert_eq!(message["content"], "Let me see.");
     let calls = message["tool_calls"].as_array().unwrap();
-    assert_eq!(calls[0]["function"], json!({"name": "look", "arguments": "{\"at\":\"<b>\"}"}));
+    assert_eq!(calls[0]["function"], json!({"name": "look", "arguments": "{\"at\": \"<b>\"}"}));
     assert_eq!(calls[1]["function"], json!({"name": "wait", "arguments": "{}"}));
     assert_ne!(calls[0]["id"], calls[1]["id"]);
 
     let (events, done) = server.events(&body).await;
     assert!(done);
     assert_eq!(text(&events, "content"), "Let me see.");
-    let deltas: Vec<&Value> = events
-        .iter()
-        .filter_map(|event| event["choices"][0]["delta"]["tool_calls"].as_array())
-        .flatten()
-        .collect();
-    assert_eq!(deltas.len(), 2);
-    for (index, (delta, call)) in deltas.iter().zip(calls).enumerate() {
-        assert_eq!(delta["index"], index);
-        assert_eq!(delta["type"], "function");
-        assert!(delta["id"].as_str().unwrap().starts_with("call_"));
-        assert_eq!(delta["function"], call["function"]);
+    let deltas = call_deltas(&events);
+    assert!(deltas.len() > 5, "in fragments: {deltas:?}");
+    for (index, call) in calls.iter().enumerate() {
+        let of_call: Vec<&&Value> = deltas.iter().filter(|d| d["index"] == index).collect();
+        let (first, rest) = of_call.split_first().unwrap();
+        assert!(first["id"].as_str().unwrap().starts_with("call_"));
+        assert_eq!(first["type"], "function");
+        assert_eq!(first["function"], json!({"name": call["function"]["name"], "arguments": ""}));
+        let fragment =
+            |delta: &&&Value| delta["function"]["arguments"].as_str().unwrap().to_owned();
+        assert!(rest.iter().all(|delta| delta.get("id").is_none()));
+        assert_eq!(rest.iter().map(fragment).collect::<String>(), call["function"]["arguments"]);
     }
     assert_eq!(events.last().unwrap()["choices"][0]["finish_reason"], "tool_calls");
 
@@ -174,6 +175,91 @@ async fn tool_calls_come_as_calls() {
         assert_eq!(plain["choices"][0]["finish_reason"], "stop");
         assert_eq!(server.turns().pop().unwrap().tools, "", "tools that were not shown");
     }
+}
+
+fn call_deltas(events: &[Value]) -> Vec<&Value> {
+    let deltas = events.iter().filter_map(|e| e["choices"][0]["delta"]["tool_calls"].as_array());
+    deltas.flatten().collect()
+}
+
+#[tokio::test]
+async fn what_is_no_call_comes_back_as_text_and_is_counted() {
+    let reply = "Hm.\n<tool_call>\n{\"name\": \"look\", \"arguments\": oops}\n</tool_call> so";
+    let server = start(says(reply)).await;
+    let tools = json!([{"type": "function", "function": {"name": "look"}}]);
+    let body = with(ask("look"), json!({"tools": tools}));
+    let counted =
+        || async { server.json("/status").await["events"]["tool_call_malformed"].as_u64() };
+    let before = counted().await.unwrap_or_default();
+    let plain = server.plain(&body).await;
+    assert_eq!(plain["choices"][0]["message"]["content"], reply);
+    assert_eq!(plain["choices"][0]["finish_reason"], "stop");
+    let (events, done) = server.events(&body).await;
+    assert!(done);
+    assert_eq!(text(&events, "content"), reply);
+    assert!(call_deltas(&events).is_empty());
+    assert!(counted().await.unwrap() >= before + 2);
+}
+
+#[tokio::test]
+async fn a_request_may_want_several_replies() {
+    let server = start(hashes(8)).await;
+    let more = json!({"n": 3, "seed": 5, "max_tokens": 12, "temperature": 0.9, "logprobs": true,
+        "return_token_ids": true, "stream_options": {"include_usage": true}});
+    let body = with(ask("hello"), more);
+    let plain = server.plain(&body).await;
+    let choices = plain["choices"].as_array().unwrap();
+    assert_eq!(choices.len(), 3);
+    let ids = |index: usize| choices[index]["token_ids"].clone();
+    assert!(ids(0) != ids(1) && ids(1) != ids(2), "each has a stream of its own");
+    let prompt = plain["prompt_token_ids"].as_array().unwrap().len();
+    let sampled: usize =
+        (0..3).map(|index| choices[index]["token_ids"].as_array().unwrap().len()).sum();
+    assert_eq!(plain["usage"]["prompt_tokens"], prompt, "read once");
+    assert_eq!(plain["usage"]["completion_tokens"], sampled);
+    // The first is what it would have been alone.
+    let alone = server.plain(&with(body.clone(), json!({"n": 1}))).await;
+    assert_eq!(alone["choices"][0]["token_ids"], ids(0));
+    let (events, done) = server.events(&body).await;
+    assert!(done);
+    for (index, choice) in choices.iter().enumerate() {
+        let of_choice: Vec<Value> =
+            events.iter().filter(|event| event["choices"][0]["index"] == index).cloned().collect();
+        assert_eq!(of_choice[0]["choices"][0]["delta"]["role"], "assistant");
+        assert_eq!(text(&of_choice, "content"), choice["message"]["content"].as_str().unwrap());
+        let last = &of_choice.last().unwrap()["choices"][0];
+        assert_eq!(last["finish_reason"], choice["finish_reason"]);
+    }
+    assert_eq!(events.last().unwrap()["usage"], plain["usage"]);
+    assert_eq!(server.turns().len(), 1, "of several replies none is a turn");
+}
+
+#[tokio::test]
+async fn usage_tells_what_was_reasoning() {
+    let said = "<think>\nhm, 2\n</think>\n\nTwo.";
+    let server = start(says(said)).await;
+    let usage = server.plain(&ask("1+1")).await["usage"].take();
+    let reasoning = usage["completion_tokens_details"]["reasoning_tokens"].as_u64().unwrap();
+    let all = script(said).len() as u64;
+    assert_eq!(usage["completion_tokens"], all);
+    let answer = script("\n\nTwo.").len() as u64;
+    assert!(reasoning > 3 && reasoning + answer >= all - 1 && reasoning + 2 < all, "{usage}");
+    assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], 0);
+}
+
+#[tokio::test]
+async fn further_ids_end_a_reply_and_the_own_ones_may_not() {
+    let server = start(says("one two three")).await;
+    let two = renderer().encode(" two").unwrap();
+    let body = with(ask("count"), json!({"stop_token_ids": two}));
+    let plain = server.plain(&body).await;
+    assert_eq!(plain["choices"][0]["message"]["content"], "one");
+    assert_eq!(plain["choices"][0]["finish_reason"], "stop");
+    let said = script("one two three").len();
+    let on = json!({"ignore_eos": true, "max_tokens": said + 3});
+    let plain = server.plain(&with(ask("count"), on)).await;
+    assert_eq!(plain["choices"][0]["finish_reason"], "length");
+    assert_eq!(plain["usage"]["completion_tokens"], said + 3);
 }
 
 #[tokio::test]

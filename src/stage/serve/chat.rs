@@ -1,39 +1,29 @@
 //! `POST /v1/chat/completions`.
 
-use std::sync::Arc;
+mod dialect;
 
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use axum::response::Response;
-use rand::RngExt;
-use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 
+use super::choices::Choices;
+use super::conversation::Conversation;
 use super::errors::ApiError;
-use super::reply::{Asked, PIECES_MAX, Reply};
+use super::reply::Asked;
 use super::router::{blocking, json};
 use super::state::Server;
-use super::stream::Wanted;
-use crate::engine::GenerateRequest;
+use super::{asker, draw, grammar, stream};
 use crate::events::now_us;
-use crate::protocol::{ChatRequest, ToolChoice};
-use crate::rollout::{Sampling, TurnId};
-
-/// Headers that place a turn in its session, or that say how to treat it.
-const SESSION_HEADERS: &[&str] = &[
-    "x-session-id",
-    "x-session-affinity",
-    "session_id",
-    "x-client-request-id",
-    "x-turn-type",
-    "x-session-done",
-    "x-no-train",
-];
-
-/// Characters of a session key that are kept.
-const SESSION_KEY_MAX: usize = 512;
+use crate::protocol::{BadField, ChatRequest, ToolChoice};
+use crate::render::{Grammar, RenderError, ReplyOptions, Told};
+use crate::rollout::TurnId;
+use dialect::Chat;
 
 /// Answers a conversation.
 pub(super) async fn completions(
@@ -41,122 +31,124 @@ pub(super) async fn completions(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let received_at_us = now_us();
-    let reading = Arc::clone(&server);
-    // Reading and tokenising a long conversation takes milliseconds.
-    let (request, asked) = blocking(move || {
-        let request = ChatRequest::parse(json(&body)?)?;
-        let asked = ask(&reading, &request, &headers, received_at_us)?;
-        Ok::<_, ApiError>((request, asked))
-    })
-    .await??;
-    let generation = server.engine.submit(GenerateRequest {
-        stop_ids: server.renderer.stop_ids().into(),
-        ..GenerateRequest::new(asked.prompt.clone(), asked.sampling.clone())
-    })?;
-    let wanted = Wanted {
-        id: format!("chatcmpl-{}", asked.turn_id),
-        created: received_at_us / 1_000_000,
-        model: asked.model.clone(),
-        include_usage: request.include_usage,
-        logprobs: request.logprobs,
-        token_ids: request.return_token_ids.then(|| asked.prompt.clone()),
-        renderer: Arc::clone(&server.renderer),
-    };
-    let (sender, pieces) = mpsc::channel(PIECES_MAX);
-    let reply = Reply::new(Arc::clone(&server), asked, sender);
-    // Owned by the server, so that a turn is recorded also when its client goes away.
-    server.replies.spawn(reply.run(generation));
-    match request.stream {
-        true => Ok(wanted.stream(pieces)),
-        false => Ok(wanted.whole(pieces).await),
+    let begun = begin(&server, headers, body, "chat", ChatRequest::parse).await?;
+    let stream = begun.request.stream;
+    let (chat, choices) = Chat::new(begun, Arc::clone(&server.renderer));
+    match stream {
+        true => Ok(stream::respond(chat, choices)),
+        false => Ok(Json(chat.whole(choices.whole().await?)).into_response()),
     }
 }
 
-/// Renders a request, and settles what it leaves open.
-fn ask(
+/// A conversation whose replies are being made.
+pub(super) struct Begun {
+    pub(super) request: ChatRequest,
+    /// The first of its replies.
+    pub(super) turn_id: TurnId,
+    /// Seconds since the Unix epoch.
+    pub(super) created_s: i64,
+    /// The model's name, as it was asked for.
+    pub(super) model: String,
+    pub(super) prompt: Vec<u32>,
+    pub(super) choices: Choices,
+}
+
+/// Reads a request in whatever dialect, and has its replies made.
+pub(super) async fn begin(
+    server: &Arc<Server>,
+    headers: HeaderMap,
+    body: Bytes,
+    route: &'static str,
+    read: fn(Value) -> Result<ChatRequest, BadField>,
+) -> Result<Begun, ApiError> {
+    let (received, received_at_us) = (Instant::now(), now_us());
+    let reading = Arc::clone(server);
+    // Reading and tokenising a long conversation takes milliseconds.
+    let (request, mut asked) = blocking(move || {
+        let request = read(json(&body)?)?;
+        let conversation = conversation(&reading, &request, &headers, received_at_us);
+        let asked = ask(&reading, &request, conversation, (route, received))?;
+        Ok::<_, ApiError>((request, asked))
+    })
+    .await??;
+    let first = asked.first_mut().ok_or_else(|| ApiError::internal("no reply was asked for"))?;
+    let (turn_id, prompt) = (first.turn_id, first.prompt.clone());
+    let model = request.model.clone().unwrap_or_else(|| server.config.model_name.clone());
+    let choices = Choices::start(server, asked)?;
+    let created_s = received_at_us / 1_000_000;
+    Ok(Begun { request, turn_id, created_s, model, prompt, choices })
+}
+
+/// What is kept of the request, if its turn is to be kept.
+fn conversation(
     server: &Server,
     request: &ChatRequest,
     headers: &HeaderMap,
     received_at_us: i64,
-) -> Result<Asked, ApiError> {
+) -> Conversation {
     let config = &server.config;
-    let tools = request.tools.as_ref().filter(|_| request.tool_choice == ToolChoice::Auto);
-    let prompt = server.renderer.prompt(&request.messages, tools)?;
-    let room = server.context.saturating_sub(prompt.len());
-    if room == 0 {
-        return Err(ApiError::context_length(prompt.len(), server.context));
-    }
-    let wished = request.max_tokens.map_or(config.reply_tokens, |limit| limit as usize);
-    let sampling = Sampling {
-        temperature: request.temperature.unwrap_or(config.temperature),
-        top_p: request.top_p.unwrap_or(config.top_p),
-        top_k: request.top_k.unwrap_or(config.top_k),
-        seed: request.seed.unwrap_or_else(|| rand::rng().random()),
-        max_tokens: u32::try_from(wished.min(room)).unwrap_or(u32::MAX),
-        ..Sampling::default()
-    };
-    let no_train = header_text(headers, "x-no-train").is_some_and(|text| is_yes(&text));
-    Ok(Asked {
-        turn_id: TurnId::now(),
+    let adapter = draw::adapter(server, request.model.as_deref());
+    Conversation {
         received_at_us,
-        user: user(request, headers),
+        user: asker::user(&request.session, headers),
+        policy: adapter.as_deref().unwrap_or("default").to_owned(),
         model: request.model.clone().unwrap_or_else(|| config.model_name.clone()),
-        session_keys: session_keys(request, headers),
+        session_keys: asker::session_keys(&request.session, headers),
         messages: Value::from(request.messages.clone()).to_string(),
-        tools: tools.map(Value::to_string).unwrap_or_default(),
-        prompt,
-        sampling,
+        tools: shown_tools(request).map(Value::to_string).unwrap_or_default(),
         constraint: None,
-        stops: request.stop.clone(),
-        keep: config.record && !no_train,
-    })
-}
-
-fn is_yes(text: &str) -> bool {
-    matches!(text.trim().to_ascii_lowercase().as_str(), "1" | "true" | "yes")
-}
-
-fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
-    let value = headers.get(name)?;
-    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
-}
-
-/// The key that a client presents.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, key) = text.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim()).filter(|key| !key.is_empty())
-}
-
-/// Who asks: the body's `user`, else a digest of the API key that it came with.
-fn user(request: &ChatRequest, headers: &HeaderMap) -> String {
-    let named = request.session.iter().find(|(name, _)| *name == "user");
-    if let Some((_, user)) = named {
-        return shortened(user);
+        // Of several replies none is what the conversation goes on with, or all but one are not.
+        keep: config.record && request.n == 1 && !asker::no_train(headers),
     }
-    let digest = |key: &str| {
-        let digest = Sha256::digest(key);
-        let hex: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("key-{hex}")
-    };
-    bearer(headers).map(digest).unwrap_or_default()
 }
 
-/// The headers and body fields that place a turn, as a JSON object of strings.
-fn session_keys(request: &ChatRequest, headers: &HeaderMap) -> String {
-    let from_headers = SESSION_HEADERS
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), header_text(headers, name)?)));
-    let from_body =
-        request.session.iter().map(|(name, text)| (format!("body.{name}"), text.clone()));
-    let keys: Map<String, Value> = from_headers
-        .chain(from_body)
-        .map(|(name, text)| (name, Value::from(shortened(&text))))
-        .collect();
-    Value::Object(keys).to_string()
+/// The tools that the model is shown.
+fn shown_tools(request: &ChatRequest) -> Option<&Value> {
+    request.tools.as_ref().filter(|_| request.tool_choice != ToolChoice::None)
 }
 
-fn shortened(text: &str) -> String {
-    text.chars().take(SESSION_KEY_MAX).collect()
+/// The ids that the model reads.
+pub(super) fn prompt(server: &Server, request: &ChatRequest) -> Result<Vec<u32>, RenderError> {
+    let told = Told { begin_reply: true, template: &request.template };
+    server.renderer.prompt_told(&request.messages, shown_tools(request), told)
+}
+
+/// Renders a request, and settles what it leaves open: the replies that it wants.
+fn ask(
+    server: &Server,
+    request: &ChatRequest,
+    mut conversation: Conversation,
+    (route, received): (&'static str, Instant),
+) -> Result<Vec<Asked>, ApiError> {
+    let tools = shown_tools(request);
+    let prompt = prompt(server, request)?;
+    let wished = request.max_tokens.map_or(server.config.reply_tokens, |limit| limit as usize);
+    let sampling = draw::sampling(server, &request.sampling, prompt.len(), wished)?;
+    let stop_ids = draw::stop_ids(server, &request.sampling);
+    let grammar = grammar::of_chat(server, request, &prompt)?;
+    conversation.constraint = grammar.as_ref().map(Grammar::kind);
+    // What breaks after it was told cannot be taken back: clients of the form of OpenAI check the
+    // arguments that they were given, those of Anthropic trust them.
+    let eager = request.stream && (route == "chat" || grammar.is_some());
+    let asked = (0..request.n).map(|choice| {
+        let turn_id = TurnId::now();
+        let reading = server.renderer.reply_options(&prompt, tools.is_some(), turn_id.to_string());
+        let mut sampling = sampling.clone();
+        sampling.seed = sampling.seed.wrapping_add(choice as u64);
+        Asked {
+            turn_id,
+            route,
+            received,
+            prompt: prompt.clone(),
+            sampling,
+            stops: request.sampling.stop.clone(),
+            stop_ids: Arc::clone(&stop_ids),
+            adapter: draw::adapter(server, request.model.as_deref()),
+            top_logprobs: request.top_logprobs,
+            constraint: grammar.as_ref().map(Grammar::constraint),
+            reading: Some(ReplyOptions { eager, ..reading }),
+            conversation: Some(conversation.clone()),
+        }
+    });
+    Ok(asked.collect())
 }

@@ -220,6 +220,10 @@ impl ApiError {
         Self::new(status, "server_error", message, Some("internal_error"))
     }
 
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn message(&self) -> &str {
         &self.message
     }
@@ -275,6 +279,8 @@ impl From<EngineError> for ApiError {
                 answer.param = Some(field.to_owned());
                 answer
             }
+            EngineError::UnknownAdapter { .. } => Self::bad_request(message, Some("invalid_value")),
+            EngineError::Constraint { .. } => Self::bad_request(message, Some("grammar")),
             EngineError::Stopped => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "server_error",
@@ -302,6 +308,8 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // For routes that tell errors in another shape.
+        response.extensions_mut().insert(self);
         response
     }
 }

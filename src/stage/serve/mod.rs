@@ -6,20 +6,31 @@
 //! are loaded beside the live ones, and the engine takes them between two steps.
 
 mod admin;
+mod asker;
 mod chat;
+mod choices;
+mod completions;
+mod conversation;
 mod doors;
+mod draw;
 mod drawn;
 mod errors;
 mod generate;
+mod grammar;
 mod info;
 mod listen;
+mod messages;
 mod metrics;
+mod prompt;
 mod record;
 mod reply;
 mod router;
+mod served;
 mod state;
 mod stop;
 mod stream;
+mod tally;
+mod tokenize;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,7 +52,7 @@ use crate::engine::{Engine, EngineOptions, Forward};
 use crate::events::heartbeat::Pulse;
 use crate::events::serve::{DrainCut, ServerReady};
 use crate::events::{emit, now_us};
-use crate::render::Renderer;
+use crate::render::{Grammars, Renderer};
 use crate::store::Store;
 use crate::weights::{Base, Registry};
 use doors::{Door, Doors};
@@ -158,6 +169,7 @@ fn open<F: Forward>(
             weights: Weights::new(parts.load, engine.clone(), (live, dir)),
             metrics: Metrics::new(&engine, Arc::clone(recorder.figures()), config.cache_tokens),
             config,
+            grammars: Grammars::new(&renderer)?,
             renderer: Arc::new(renderer),
             engine,
             recorder,

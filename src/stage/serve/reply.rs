@@ -1,63 +1,53 @@
-//! Making one reply: from the engine's tokens to parts, and to a recorded turn.
+//! Making one reply: from the engine's tokens to parts, and to a recorded turn. In which dialect
+//! it is told is not known here.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::drawn::Drawn;
+use super::conversation::Conversation;
 use super::errors::ApiError;
+use super::served::{Outcome, Served};
 use super::state::Server;
 use super::stop::Stops;
-use crate::engine::{Emitted, Generation};
+use crate::engine::{Constraint, Emitted, Generation, SampledToken};
+use crate::events::emit;
 use crate::events::serve::{ReplyCancelled, ReplyFailed, TurnNotKept};
-use crate::events::{emit, now_us};
 use crate::protocol::{AssistantMessage, FunctionCall, ToolCall};
-use crate::render::{Detokenizer, ReplyParser, ReplyPart};
-use crate::rollout::{ConstraintKind, FinishReason, Sampling, Turn, TurnId, Version, VersionSpan};
+use crate::render::{Detokenizer, ReplyOptions, ReplyParser, ReplyPart};
+use crate::rollout::{FinishReason, Sampling, TurnId, Version};
 
-/// Pieces that may wait for a slow reader; one more holds this reply's task (not the engine).
-pub(super) const PIECES_MAX: usize = 64;
 /// A reader that takes nothing for this long has gone away.
 const READER_MAX: Duration = Duration::from_secs(300);
 /// A stream that had nothing to say for this long shows that it lives.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 
-/// A request, ready for the engine.
-#[derive(Clone, Debug)]
+/// A reply that is wanted, ready for the engine.
 pub(super) struct Asked {
     pub(super) turn_id: TurnId,
-    pub(super) received_at_us: i64,
-    pub(super) user: String,
-    pub(super) model: String,
-    /// JSON.
-    pub(super) session_keys: String,
-    /// JSON.
-    pub(super) messages: String,
-    /// JSON, or empty.
-    pub(super) tools: String,
+    /// `chat`, `messages`, `completions` or `generate`.
+    pub(super) route: &'static str,
+    pub(super) received: Instant,
     pub(super) prompt: Vec<u32>,
     pub(super) sampling: Sampling,
-    /// The grammar that the reply has to follow, if there is one.
-    pub(super) constraint: Option<ConstraintKind>,
     pub(super) stops: Vec<String>,
-    /// Whether the turn goes to the store.
-    pub(super) keep: bool,
-}
-
-/// A sampled token.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Sampled {
-    pub(super) id: u32,
-    pub(super) logprob: f32,
+    pub(super) stop_ids: Arc<[u32]>,
+    pub(super) adapter: Option<Arc<str>>,
+    /// How many of the most probable ids are wanted with each token.
+    pub(super) top_logprobs: usize,
+    pub(super) constraint: Option<Box<dyn Constraint>>,
+    /// How the text is read; absent where it is told as it is.
+    pub(super) reading: Option<ReplyOptions>,
+    /// What the reply belongs to, if it is a conversation.
+    pub(super) conversation: Option<Conversation>,
 }
 
 /// What the task of a reply tells its handler.
 #[derive(Debug)]
 pub(super) enum Piece {
     /// More of the reply, with the tokens sampled since the piece before.
-    More { parts: Vec<ReplyPart>, tokens: Vec<Sampled> },
+    More { parts: Vec<ReplyPart>, tokens: Vec<SampledToken> },
     /// Nothing yet.
     Alive,
     /// The reply is complete, and durable if it is to be.
@@ -70,12 +60,30 @@ pub(super) enum Piece {
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) message: AssistantMessage,
-    pub(super) tokens: Vec<Sampled>,
+    pub(super) tokens: Vec<SampledToken>,
     /// How many of the tokens came with no piece yet.
     pub(super) unsent: usize,
     pub(super) prompt_tokens: usize,
+    /// Tokens of the prompt that did not have to be computed.
+    pub(super) cached_tokens: usize,
+    /// Tokens of the reasoning block.
+    pub(super) reasoning_tokens: usize,
     pub(super) reason: FinishReason,
+    /// The stop string that ended it.
+    pub(super) stopped_by: Option<String>,
     pub(super) version: Option<Version>,
+}
+
+impl Finished {
+    /// The tokens that came with no piece.
+    pub(super) fn unsent(&self) -> &[SampledToken] {
+        &self.tokens[self.tokens.len() - self.unsent..]
+    }
+
+    /// What OpenAI calls the weights that answered.
+    pub(super) fn fingerprint(&self) -> Option<String> {
+        self.version.map(|version| format!("weights-{version}"))
+    }
 }
 
 /// How the making of a reply ended.
@@ -90,40 +98,48 @@ enum Ending {
 pub(super) struct Reply {
     server: Arc<Server>,
     asked: Asked,
+    /// Which of the request's choices it is.
+    index: usize,
     detokenizer: Detokenizer,
     stops: Stops,
-    parser: ReplyParser,
-    pieces: mpsc::Sender<Piece>,
-    content: String,
-    reasoning: String,
-    calls: Vec<ToolCall>,
-    tokens: Vec<Sampled>,
-    spans: Vec<VersionSpan>,
-    drawn: Drawn,
+    parser: Option<ReplyParser>,
+    pieces: mpsc::Sender<(usize, Piece)>,
+    message: AssistantMessage,
+    tokens: Vec<SampledToken>,
+    reasoning_tokens: usize,
+    served: Served,
     /// How many of the tokens went out with a piece.
     sent: usize,
+    told_at: tokio::time::Instant,
 }
 
 impl Reply {
     /// A reply to `asked`, told piece by piece.
-    pub(super) fn new(server: Arc<Server>, asked: Asked, pieces: mpsc::Sender<Piece>) -> Self {
-        let renderer = &server.renderer;
-        let tools = !asked.tools.is_empty();
-        let options = renderer.reply_options(&asked.prompt, tools, asked.turn_id.to_string());
+    pub(super) fn new(
+        server: Arc<Server>,
+        mut asked: Asked,
+        index: usize,
+        pieces: mpsc::Sender<(usize, Piece)>,
+    ) -> Self {
         Self {
-            detokenizer: renderer.detokenizer(),
-            stops: Stops::new(asked.stops.clone()),
-            parser: ReplyParser::new(options),
+            detokenizer: server.renderer.detokenizer(),
+            stops: Stops::new(std::mem::take(&mut asked.stops)),
+            parser: asked.reading.take().map(ReplyParser::new),
+            served: Served::new(asked.route, asked.received, asked.prompt.len()),
             server,
             asked,
+            index,
             pieces,
-            content: String::new(),
-            reasoning: String::new(),
-            calls: Vec::new(),
+            message: AssistantMessage {
+                role: "assistant".to_owned(),
+                content: None,
+                reasoning_content: None,
+                tool_calls: None,
+            },
             tokens: Vec::new(),
-            spans: Vec::new(),
-            drawn: Drawn::default(),
+            reasoning_tokens: 0,
             sent: 0,
+            told_at: tokio::time::Instant::now(),
         }
     }
 
@@ -138,8 +154,9 @@ impl Reply {
             Ending::Failed(error) => {
                 let turn = self.asked.turn_id.to_string();
                 emit(ReplyFailed { turn, reason: error.message().to_owned() });
+                self.ended(Outcome::Failed);
                 // The client may have gone away meanwhile.
-                drop(self.pieces.send_timeout(Piece::Failed(error), READER_MAX).await);
+                self.send(Piece::Failed(error)).await;
             }
         }
     }
@@ -149,18 +166,21 @@ impl Reply {
             let emitted = tokio::select! {
                 biased;
                 () = self.pieces.closed() => return Ending::Cancelled,
-                emitted = generation.next() => emitted,
-                () = tokio::time::sleep(ALIVE_EVERY) => {
+                () = tokio::time::sleep_until(self.told_at + ALIVE_EVERY) => {
                     // A full channel has enough to say.
-                    drop(self.pieces.try_send(Piece::Alive));
+                    drop(self.pieces.try_send((self.index, Piece::Alive)));
+                    self.told_at = tokio::time::Instant::now();
                     continue;
                 }
+                emitted = generation.next() => emitted,
             };
             match emitted {
-                Some(Emitted::Begun { .. }) => {}
+                Some(Emitted::Begun { cached_tokens }) => {
+                    self.served.cached_tokens = cached_tokens;
+                }
                 Some(Emitted::Token(token)) => {
-                    self.drawn.push(&token);
-                    let (parts, stopped) = self.token(token.id, token.logprob, token.version);
+                    self.served.token();
+                    let (parts, stopped) = self.token(token);
                     if !self.tell(parts).await {
                         return Ending::Cancelled;
                     }
@@ -176,17 +196,30 @@ impl Reply {
     }
 
     /// Takes a token; the parts that are certain now, and whether a stop string was found.
-    fn token(&mut self, id: u32, logprob: f32, version: Version) -> (Vec<ReplyPart>, bool) {
-        if self.spans.last().is_none_or(|span| span.version != version) {
-            self.spans.push(VersionSpan { start: self.tokens.len() as u32, version });
-        }
-        self.tokens.push(Sampled { id, logprob });
-        if self.server.renderer.stop_ids().contains(&id) {
+    fn token(&mut self, token: SampledToken) -> (Vec<ReplyPart>, bool) {
+        let id = token.id;
+        self.tokens.push(token);
+        if self.asked.stop_ids.contains(&id) {
             return (Vec::new(), false);
         }
         let text = self.detokenizer.push(id).unwrap_or_default();
         let (text, stopped) = self.stops.push(&text);
-        (self.parser.push(&text), stopped)
+        let thinking = self.is_thinking();
+        let parts = self.read(text);
+        self.reasoning_tokens += usize::from(thinking || self.is_thinking());
+        (parts, stopped)
+    }
+
+    fn is_thinking(&self) -> bool {
+        self.parser.as_ref().is_some_and(ReplyParser::is_thinking)
+    }
+
+    fn read(&mut self, text: String) -> Vec<ReplyPart> {
+        match &mut self.parser {
+            Some(parser) => parser.push(&text),
+            None if text.is_empty() => Vec::new(),
+            None => vec![ReplyPart::Content(text)],
+        }
     }
 
     /// The parts that only the end makes certain.
@@ -194,8 +227,8 @@ impl Reply {
         let text = self.detokenizer.finish().unwrap_or_default();
         let (mut text, _) = self.stops.push(&text);
         text.push_str(&self.stops.finish());
-        let mut parts = self.parser.push(&text);
-        parts.extend(self.parser.finish());
+        let mut parts = self.read(text);
+        parts.extend(self.parser.as_mut().map(ReplyParser::finish).unwrap_or_default());
         parts
     }
 
@@ -209,18 +242,36 @@ impl Reply {
         }
         let tokens = self.tokens[self.sent..].to_vec();
         self.sent = self.tokens.len();
-        self.pieces.send_timeout(Piece::More { parts, tokens }, READER_MAX).await.is_ok()
+        self.told_at = tokio::time::Instant::now();
+        self.send(Piece::More { parts, tokens }).await
+    }
+
+    async fn send(&mut self, piece: Piece) -> bool {
+        self.pieces.send_timeout((self.index, piece), READER_MAX).await.is_ok()
     }
 
     fn take(&mut self, part: &ReplyPart) {
+        let message = &mut self.message;
         match part {
-            ReplyPart::Content(text) => self.content.push_str(text),
-            ReplyPart::Reasoning(text) => self.reasoning.push_str(text),
-            ReplyPart::ToolCall { id, name, arguments, .. } => self.calls.push(ToolCall {
-                id: id.clone(),
-                kind: "function".to_owned(),
-                function: FunctionCall { name: name.clone(), arguments: arguments.clone() },
-            }),
+            ReplyPart::Content(text) => {
+                message.content.get_or_insert_default().push_str(text);
+            }
+            ReplyPart::Reasoning(text) => {
+                message.reasoning_content.get_or_insert_default().push_str(text);
+            }
+            ReplyPart::Call { id, name, .. } => {
+                message.tool_calls.get_or_insert_default().push(ToolCall {
+                    id: id.clone(),
+                    kind: "function".to_owned(),
+                    function: FunctionCall { name: name.clone(), arguments: String::new() },
+                });
+            }
+            ReplyPart::Arguments { text, .. } => {
+                let call = message.tool_calls.as_mut().and_then(|calls| calls.last_mut());
+                if let Some(call) = call {
+                    call.function.arguments.push_str(text);
+                }
+            }
         }
     }
 
@@ -229,20 +280,24 @@ impl Reply {
         // A client that goes away now has had its reply made all the same: it is no cancellation.
         self.tell(parts).await;
         let reason = match reason {
-            FinishReason::Stop if !self.calls.is_empty() => FinishReason::ToolCalls,
+            FinishReason::Stop if self.message.tool_calls.is_some() => FinishReason::ToolCalls,
             reason => reason,
         };
-        let message = self.message();
-        self.keep(reason, &message).await;
+        self.settle_message();
+        self.keep(reason).await;
+        self.ended(Outcome::Finished(reason));
         let finished = Finished {
-            message,
+            message: self.message.clone(),
             unsent: self.tokens.len() - self.sent,
-            tokens: self.tokens,
-            prompt_tokens: self.asked.prompt.len(),
+            version: self.tokens.last().map(|token| token.version),
+            tokens: std::mem::take(&mut self.tokens),
+            prompt_tokens: self.served.prompt_tokens,
+            cached_tokens: self.served.cached_tokens,
+            reasoning_tokens: self.reasoning_tokens,
             reason,
-            version: self.spans.last().map(|span| span.version),
+            stopped_by: self.stops.found().map(ToOwned::to_owned),
         };
-        drop(self.pieces.send_timeout(Piece::End(Box::new(finished)), READER_MAX).await);
+        self.send(Piece::End(Box::new(finished))).await;
     }
 
     async fn cancelled(mut self) {
@@ -252,50 +307,38 @@ impl Reply {
         }
         // A reply of which nothing was sampled is no turn.
         if !self.tokens.is_empty() {
-            let message = self.message();
-            self.keep(FinishReason::Cancelled, &message).await;
+            self.settle_message();
+            self.keep(FinishReason::Cancelled).await;
         }
+        self.ended(Outcome::Finished(FinishReason::Cancelled));
     }
 
-    fn message(&self) -> AssistantMessage {
-        let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-        let content = some(&self.content);
-        AssistantMessage {
-            role: "assistant".to_owned(),
-            content: if self.calls.is_empty() { content.or(Some(String::new())) } else { content },
-            reasoning_content: some(&self.reasoning),
-            tool_calls: Some(self.calls.clone()).filter(|calls| !calls.is_empty()),
+    /// A message that calls nothing has content, be it empty.
+    fn settle_message(&mut self) {
+        if self.message.tool_calls.is_none() {
+            self.message.content.get_or_insert_default();
         }
     }
 
     /// Makes the turn durable, if it is to be kept.
-    async fn keep(&self, reason: FinishReason, message: &AssistantMessage) {
-        let asked = &self.asked;
-        if !asked.keep {
+    async fn keep(&mut self, reason: FinishReason) {
+        let asked = &mut self.asked;
+        let Some(conversation) = asked.conversation.take() else { return };
+        if !conversation.keep {
             emit(TurnNotKept { turn: asked.turn_id.to_string() });
             return;
         }
-        let turn = Turn {
-            turn_id: asked.turn_id,
-            received_at_us: asked.received_at_us,
-            finished_at_us: now_us(),
-            user: asked.user.clone(),
-            policy: "default".to_owned(),
-            model: asked.model.clone(),
-            session_keys: asked.session_keys.clone(),
-            messages: asked.messages.clone(),
-            tools: asked.tools.clone(),
-            reply: serde_json::to_value(message).unwrap_or(Value::Null).to_string(),
-            prompt_ids: asked.prompt.clone(),
-            response_ids: self.tokens.iter().map(|token| token.id).collect(),
-            response_logprobs: self.tokens.iter().map(|token| token.logprob).collect(),
-            drawn_logprobs: self.drawn.logprobs(),
-            forced: self.drawn.forced(),
-            constraint: asked.constraint,
-            version_spans: self.spans.clone(),
-            sampling: asked.sampling.clone(),
-            finish_reason: reason,
-        };
+        let prompt = std::mem::take(&mut asked.prompt);
+        let sampling = asked.sampling.clone();
+        let reply = (&self.message, reason);
+        let turn = conversation.turn(asked.turn_id, prompt, sampling, &self.tokens, reply);
         self.server.recorder.record(turn).await;
+    }
+
+    /// The one place where a reply is counted.
+    fn ended(&mut self, outcome: Outcome) {
+        let malformed = self.parser.as_ref().map_or(0, ReplyParser::malformed);
+        self.served.end(outcome, malformed);
+        self.server.served(&self.served);
     }
 }

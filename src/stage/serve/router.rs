@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::doors::{self, Access, Door, Guard};
 use super::errors::ApiError;
 use super::state::Server;
-use super::{admin, chat, generate, info, metrics};
+use super::{admin, chat, completions, generate, info, messages, metrics, tokenize};
 
 /// A route: what it is asked with, and who may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,13 @@ fn table() -> Vec<(Access, &'static str, &'static str, Handler)> {
     use Access::{Admin, Key, Open};
     vec![
         (Key, "POST", "/v1/chat/completions", post(chat::completions)),
+        (Key, "POST", "/v1/completions", post(completions::completions)),
+        (Key, "POST", "/v1/messages", post(messages::messages)),
+        (Key, "POST", "/v1/messages/count_tokens", post(messages::count_tokens)),
+        (Key, "POST", "/v1/tokenize", post(tokenize::tokenize)),
+        (Key, "POST", "/v1/detokenize", post(tokenize::detokenize)),
+        (Key, "POST", "/tokenize", post(tokenize::tokenize)),
+        (Key, "POST", "/detokenize", post(tokenize::detokenize)),
         (Key, "GET", "/v1/models", get(info::models)),
         (Key, "POST", "/generate", post(generate::generate)),
         (Key, "GET", "/model_info", get(info::model_info)),
@@ -65,6 +72,7 @@ pub(super) fn router(server: &Arc<Server>, door: Door) -> Router {
     router
         .fallback(doors::unknown)
         .method_not_allowed_fallback(doors::wrong_method)
+        .layer(middleware::from_fn(messages::errors))
         .layer(middleware::from_fn_with_state(Arc::clone(server), metrics::count))
         // `doors` has a limit of its own, whose error is in our shape.
         .layer(DefaultBodyLimit::disable())

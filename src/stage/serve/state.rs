@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use burn::tensor::Device;
 use serde_json::Value;
@@ -12,10 +13,13 @@ use super::doors::Doors;
 use super::errors::LoadError;
 use super::metrics::Metrics;
 use super::record::Recorder;
+use super::served::Served;
 use crate::config::ServeConfig;
 use crate::engine::{Answer, Engine, Forward};
+use crate::events::emit;
+use crate::events::serve::{ReplyServed, ToolCallMalformed};
 use crate::model::Decoder;
-use crate::render::Renderer;
+use crate::render::{Grammars, Renderer};
 use crate::rollout::Version;
 
 /// Loads the weights in a directory; called on threads that may block.
@@ -91,6 +95,7 @@ impl Weights {
 pub(super) struct Server {
     pub(super) config: ServeConfig,
     pub(super) renderer: Arc<Renderer>,
+    pub(super) grammars: Grammars,
     pub(super) engine: Engine,
     pub(super) recorder: Recorder,
     /// The replies that are being made: they outlive their handlers.
@@ -108,6 +113,23 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// Takes note of a reply that has ended, whatever it was for.
+    pub(super) fn served(&self, served: &Served) {
+        for _ in 0..served.malformed_calls {
+            emit(ToolCallMalformed { route: served.route });
+        }
+        emit(ReplyServed {
+            route: served.route,
+            prompt_tokens: served.prompt_tokens,
+            cached_tokens: served.cached_tokens,
+            tokens: served.tokens(),
+            first_token_ms: served.first_token.map(|first| first.as_millis()),
+            worst_gap_ms: served.gaps.iter().max().map(Duration::as_millis),
+            whole_ms: served.whole.as_millis(),
+            outcome: served.outcome.label(),
+        });
+    }
+
     /// The version that new requests take.
     pub(super) fn live(&self) -> Version {
         self.engine.stats().live.unwrap_or(Version::BASE)

@@ -5,30 +5,37 @@
 pub(super) struct Stops {
     stops: Vec<String>,
     held: String,
-    hit: bool,
+    /// Which of them was found.
+    found: Option<usize>,
 }
 
 impl Stops {
     pub(super) fn new(stops: Vec<String>) -> Self {
-        Self { stops, held: String::new(), hit: false }
+        Self { stops, held: String::new(), found: None }
     }
 
     /// Takes the next text; what may be shown now, and whether a stop string was found (which,
     /// like everything after it, is never shown).
     pub(super) fn push(&mut self, text: &str) -> (String, bool) {
-        if self.hit {
+        if self.found.is_some() {
             return (String::new(), true);
         }
         self.held.push_str(text);
-        let found = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
-        if let Some(at) = found {
-            self.hit = true;
+        let places = self.stops.iter().enumerate();
+        let places = places.filter_map(|(which, stop)| Some((self.held.find(stop)?, which)));
+        if let Some((at, which)) = places.min() {
+            self.found = Some(which);
             self.held.truncate(at);
             return (std::mem::take(&mut self.held), true);
         }
         let begun = self.stops.iter().map(|stop| begun(&self.held, stop)).max().unwrap_or(0);
         let kept = self.held.split_off(self.held.len() - begun);
         (std::mem::replace(&mut self.held, kept), false)
+    }
+
+    /// The stop string that was found.
+    pub(super) fn found(&self) -> Option<&str> {
+        self.found.and_then(|which| self.stops.get(which)).map(String::as_str)
     }
 
     /// What was held back, once no more text comes.
@@ -85,6 +92,10 @@ mod tests {
         let (texts, hit) = shown(&["é🦞"], &["aé", "é🦞z"]);
         assert!(hit);
         assert_eq!(texts.concat(), "aé");
+        let mut stops = Stops::new(vec!["abcd".into(), "bc".into()]);
+        assert_eq!(stops.found(), None);
+        stops.push("xabc");
+        assert_eq!(stops.found(), Some("bc"));
     }
 
     #[test]
