@@ -5,6 +5,7 @@ mod collect;
 mod deploy;
 mod edge;
 mod hint;
+mod hub;
 mod judge;
 mod resolve;
 mod run;

@@ -69,8 +69,8 @@ struct ServePart {
 /// What is handed on to `serve` and to `train`.
 #[derive(Debug, Args, Serialize)]
 struct ModelPart {
-    /// Hugging Face directory of the base model [default: the embedded model]
-    #[arg(long, value_name = "DIR")]
+    /// Base model, as `serve` takes it [default: the embedded model]
+    #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
 }
 

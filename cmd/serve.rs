@@ -22,8 +22,9 @@ pub struct ServeArgs {
     /// Port to listen on; 0 takes a free one
     #[arg(long)]
     pub port: Option<u16>,
-    /// Hugging Face directory of the base model [default: the embedded model]
-    #[arg(long, value_name = "DIR")]
+    /// Base model: a Hugging Face directory, or owner/name[@revision] to fetch (HF_TOKEN, HF_HOME,
+    /// HF_HUB_CACHE, HF_ENDPOINT and HF_HUB_OFFLINE are heeded) [default: the embedded model]
+    #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// Name of the policy in /v1/models
     #[arg(long, value_name = "NAME")]
@@ -118,7 +119,8 @@ pub fn cmd_serve(global: &Global, args: &ServeArgs) -> Result<Option<Value>, Fau
     }
     let home = home(global)?;
     let _lock = edge::lock(&home, "serve")?;
-    let config = resolved.config;
+    let mut config = resolved.config;
+    config.hub = crate::hub::from_environment();
     let parts = stage::serve::Parts::decoder(crate::store::status_source(&home)?);
     let summary = edge::block_on(global, async |stop| {
         let (ready, _) = tokio::sync::oneshot::channel();

@@ -26,8 +26,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=19))]
     #[serde(skip)]
     pub nice: Option<i32>,
-    /// Hugging Face directory of the base model [default: the embedded model]
-    #[arg(long, value_name = "DIR")]
+    /// Base model, as `serve` takes it [default: the embedded model]
+    #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// The objective: binary, opd or combine
     #[arg(long, value_name = "METHOD")]
@@ -94,7 +94,8 @@ pub fn cmd_train(global: &Global, args: &TrainArgs) -> Result<Option<Value>, Fau
     {
         tracing::warn!(%error, "the priority stays as it is");
     }
-    let config = resolved.config;
+    let mut config = resolved.config;
+    config.hub = crate::hub::from_environment();
     let summary =
         edge::block_on(global, async |stop| stage::train::run(&config, &home, stop).await)?;
     edge::summary(&summary)

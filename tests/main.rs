@@ -6,6 +6,7 @@ mod deploy;
 mod families;
 mod golden;
 mod hint;
+mod hub;
 mod inspect;
 mod judging;
 mod parity;

@@ -18,7 +18,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("loss", &[]),
     ("events", &[]),
     ("store", &["rollout", "config", "fault"]),
-    ("weights", &["rollout", "config", "fault"]),
+    ("weights", &["rollout", "config", "events", "fault"]),
     ("render", &["rollout", "engine", "fault"]),
     ("protocol", &["rollout", "fault"]),
     ("model", &["weights", "fault"]),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, require};
+use super::{ConfigError, HubConfig, require};
 
 /// Configuration of the `serve` stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,8 +15,12 @@ pub struct ServeConfig {
     pub host: IpAddr,
     /// Port to listen on; 0 takes a free one.
     pub port: u16,
-    /// Hugging Face directory of the base model; the embedded model if absent.
+    /// The base model: a Hugging Face directory, or `owner/name[@revision]` of the hub; the
+    /// embedded model if absent.
     pub model: Option<PathBuf>,
+    /// Where models with such names come from.
+    #[serde(skip)]
+    pub hub: HubConfig,
     /// Name of the policy in `/v1/models`; any requested name is answered by it.
     pub model_name: String,
     /// Longest prompt and reply together, in tokens; the model's own limit if absent.
@@ -80,6 +84,7 @@ impl Default for ServeConfig {
             host: IpAddr::from([127, 0, 0, 1]),
             port: 30_000,
             model: None,
+            hub: HubConfig::default(),
             model_name: "openclaw".to_owned(),
             context_tokens: None,
             reply_tokens: 8_192,

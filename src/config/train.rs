@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, require};
+use super::{ConfigError, HubConfig, require};
 
 /// The objective (docs/math.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +37,12 @@ pub struct TrainConfig {
     pub follow: bool,
     /// Milliseconds between two looks at the store.
     pub poll_ms: u64,
-    /// Hugging Face directory of the base model; the embedded model if absent.
+    /// The base model: a Hugging Face directory, or `owner/name[@revision]` of the hub; the
+    /// embedded model if absent.
     pub model: Option<PathBuf>,
+    /// Where models with such names come from.
+    #[serde(skip)]
+    pub hub: HubConfig,
     /// The objective.
     pub method: Method,
     /// Samples per optimizer step.
@@ -82,6 +86,7 @@ impl Default for TrainConfig {
             follow: false,
             poll_ms: 250,
             model: None,
+            hub: HubConfig::default(),
             method: Method::Combine,
             batch_size: 16,
             max_wait_s: None,

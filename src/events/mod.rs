@@ -7,6 +7,7 @@ pub mod collect;
 pub mod deploy;
 pub mod heartbeat;
 pub mod hint;
+pub mod hub;
 pub mod run;
 pub mod score;
 pub mod serve;

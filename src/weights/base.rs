@@ -1,5 +1,6 @@
 //! The base model: where it comes from, and whether it is the one a home was begun with.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -151,24 +152,28 @@ fn list(dir: &Path) -> Result<Vec<Seen>, WeightsError> {
     if !files.iter().any(|file| file.name.ends_with(".safetensors")) {
         return Err(lacks("lacks *.safetensors".to_owned()));
     }
-    if let Some(shard) = missing_shard(dir, &has).map_err(lacks)? {
+    let shards = if has(INDEX) { shards(dir).map_err(lacks)? } else { BTreeSet::new() };
+    if let Some(shard) = shards.iter().find(|shard| !has(shard)) {
         return Err(lacks(format!("lacks {shard}, which model.safetensors.index.json names")));
     }
     Ok(files)
 }
 
-/// A file that the index of a model in several pieces names, but that is not there.
-fn missing_shard(dir: &Path, has: &dyn Fn(&str) -> bool) -> Result<Option<String>, String> {
-    const INDEX: &str = "model.safetensors.index.json";
-    if !has(INDEX) {
-        return Ok(None);
-    }
+/// The names of a model's files; an error if it lacks what every model needs.
+pub(super) fn names(dir: &Path) -> Result<Vec<String>, WeightsError> {
+    Ok(list(dir)?.into_iter().map(|file| file.name).collect())
+}
+
+const INDEX: &str = "model.safetensors.index.json";
+
+/// The files that the index of a model in several pieces names; what is wrong with it otherwise,
+/// as a predicate of the model.
+pub(super) fn shards(dir: &Path) -> Result<BTreeSet<String>, String> {
     let text =
         fs::read(dir.join(INDEX)).map_err(|error| format!("has an unreadable {INDEX}: {error}"))?;
     let index: serde_json::Value =
         serde_json::from_slice(&text).map_err(|error| format!("has a broken {INDEX}: {error}"))?;
     let shards = index.get("weight_map").and_then(|map| map.as_object());
     let shards = shards.ok_or_else(|| format!("has an {INDEX} without a weight_map"))?;
-    let missing = shards.values().filter_map(|name| name.as_str()).find(|name| !has(name));
-    Ok(missing.map(str::to_owned))
+    Ok(shards.values().filter_map(|name| name.as_str()).map(str::to_owned).collect())
 }

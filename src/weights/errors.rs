@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::HubError;
 use crate::fault::Explain;
 use crate::rollout::Version;
 
@@ -97,6 +98,9 @@ pub enum WeightsError {
         /// Why not.
         reason: &'static str,
     },
+    /// The base could not be fetched by its name.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// The lock was held for too long.
     #[error("{} has been locked by another process for {waited_s} s", path.display())]
     Locked {
@@ -120,6 +124,7 @@ impl Explain for WeightsError {
             Self::Dead { .. } => "weights_dead",
             Self::NotOnHead { .. } => "weights_not_on_head",
             Self::CannotRefuse { .. } => "weights_cannot_refuse",
+            Self::Hub(error) => error.label(),
             Self::Locked { .. } => "weights_locked",
         }
     }
@@ -140,7 +145,8 @@ impl Explain for WeightsError {
                 _ => return None,
             },
             Self::NotAModel { .. } => {
-                "a Hugging Face directory is needed: config.json, tokenizer.json and *.safetensors"
+                "a Hugging Face directory is needed (config.json, tokenizer.json and \
+                 *.safetensors), or `owner/name` of the hub"
             }
             Self::NoVersion { .. } => "`openclaw-rl store ls` lists the versions",
             Self::Manifest { .. } | Self::Damaged { .. } => {
@@ -157,6 +163,7 @@ impl Explain for WeightsError {
             Self::Dead { .. } => "choose a version of the surviving lineage",
             Self::NotOnHead { .. } => "the lineage changed meanwhile; train again on the new head",
             Self::CannotRefuse { .. } => "`openclaw-rl deploy --version N` puts an older one back",
+            Self::Hub(error) => return error.hint(),
             Self::Locked { .. } => "look for an openclaw-rl process that hangs",
         };
         Some(hint.to_owned())
@@ -164,6 +171,7 @@ impl Explain for WeightsError {
 
     fn exit_code(&self) -> u8 {
         match self {
+            Self::Hub(error) => error.exit_code(),
             Self::NotAModel { .. }
             | Self::NoVersion { .. }
             | Self::OtherBase { .. }

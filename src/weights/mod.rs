@@ -10,6 +10,7 @@ mod base;
 mod embedded;
 mod errors;
 mod files;
+mod hub;
 mod manifest;
 mod registry;
 mod state;
@@ -17,6 +18,7 @@ mod version;
 
 pub use base::Base;
 pub use errors::WeightsError;
+pub use hub::{HubError, HubModel, HubNote, Snapshot, Watch, fetch};
 pub use manifest::{FileEntry, Manifest, SCHEMA_VERSION};
 pub use registry::{Draft, NewVersion, Registry};
 pub use state::RegistryState;

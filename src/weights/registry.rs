@@ -6,17 +6,30 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::errors::io;
 use super::state::{self, Stored};
-use super::{Base, Manifest, RegistryState, WeightsError, files, manifest, version};
-use crate::config::Home;
+use super::{Base, HubModel, Manifest, RegistryState, WeightsError, files, hub, manifest, version};
+use crate::config::{Home, HubConfig};
 use crate::rollout::{Step, Version};
 
 const DRAFT_PREFIX: &str = ".draft-";
 /// Drafts that nobody has touched for this long were left by a process that died.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
+
+/// Remembers the name by which the base was fetched from a hub.
+const SOURCE_NAME: &str = "source.json";
+
+/// Where the base came from.
+#[derive(Debug, Serialize, Deserialize)]
+struct Source {
+    /// `owner/name@revision`.
+    model: String,
+    commit: String,
+    base_sha256: String,
+}
 
 /// The versions of one home. A cheap handle; clones share a cache.
 #[derive(Clone, Debug)]
@@ -107,6 +120,40 @@ impl Registry {
             files,
         };
         self.put_in_place(draft, &manifest)
+    }
+
+    /// [`Registry::ensure_base`] for what `--model` says: nothing, a directory, or a name on the
+    /// hub, which is fetched first, until `is_stopped`. A home that was begun with the same name
+    /// does not ask the hub again.
+    ///
+    /// # Errors
+    /// As [`Registry::ensure_base`], and [`WeightsError::Hub`].
+    pub fn ensure_model(
+        &self,
+        model: Option<&Path>,
+        hub: &HubConfig,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<Version, WeightsError> {
+        let Some(named) = model.and_then(HubModel::named_by) else {
+            return self.ensure_base(Base::from(model));
+        };
+        let source = self.root.join(SOURCE_NAME);
+        let begun_with = || -> Option<Source> {
+            let known: Source = serde_json::from_slice(&fs::read(&source).ok()?).ok()?;
+            Some(known).filter(|known| known.model == named.full_name())
+        };
+        if let Some(there) = Manifest::read(&self.dir(Version::BASE), Version::BASE)?
+            && begun_with().is_some_and(|known| known.base_sha256 == there.base_sha256)
+        {
+            return Ok(Version::BASE);
+        }
+        let snapshot = hub::fetch(&named, hub, &mut hub::report(is_stopped))?;
+        let version = self.ensure_base(Base::Directory(&snapshot.dir))?;
+        let base_sha256 = self.manifest(version)?.base_sha256;
+        let known = Source { model: named.full_name(), commit: snapshot.commit, base_sha256 };
+        // Without it the cache is asked again at the next start; nothing else is lost.
+        let _ = files::replace_json(&source, &known);
+        Ok(version)
     }
 
     fn same_base(&self, base: Base<'_>, there: &Manifest) -> Result<Version, WeightsError> {

@@ -54,7 +54,7 @@ use crate::events::serve::{DrainCut, ServerReady};
 use crate::events::{emit, now_us};
 use crate::render::{Grammars, Renderer};
 use crate::store::Store;
-use crate::weights::{Base, Registry};
+use crate::weights::Registry;
 use doors::{Door, Doors};
 use listen::{Socket, Visitors};
 use metrics::Metrics;
@@ -97,7 +97,7 @@ pub async fn run<F: Forward>(
 ) -> Result<ServeSummary, ServeError> {
     let (listener, address) = bind(config).await?;
     let socket = config.admin_socket.as_deref().map(Socket::bind).transpose()?;
-    let opened = open(config.clone(), home.clone(), parts);
+    let opened = open(config.clone(), home.clone(), parts, shutdown.clone());
     let server = tokio::task::spawn_blocking(opened)
         .await
         .map_err(|error| ServeError::Broken { reason: error.to_string() })??;
@@ -141,11 +141,13 @@ fn open<F: Forward>(
     config: ServeConfig,
     home: Home,
     parts: Parts<F>,
+    shutdown: CancellationToken,
 ) -> impl FnOnce() -> Result<Server, ServeError> {
     move || {
         let doors = Doors::open(&config)?;
         let registry = Registry::open(&home)?;
-        registry.ensure_base(Base::from(config.model.as_deref()))?;
+        let is_stopped = || shutdown.is_cancelled();
+        registry.ensure_model(config.model.as_deref(), &config.hub, &is_stopped)?;
         let store = if config.record { Some(Store::open(&home)?) } else { None };
         let recorder = Recorder::start(store)?;
         let live = registry.state()?.live;

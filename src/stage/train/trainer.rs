@@ -22,7 +22,7 @@ use crate::events::{emit, now_us};
 use crate::model::{Decoder, SaveDtype};
 use crate::rollout::{RejectedTurn, Rejection, Step, TrainedTurn, TurnState, Version};
 use crate::store::{Store, Writer};
-use crate::weights::{Base, NewVersion, Registry, WeightsError};
+use crate::weights::{NewVersion, Registry, WeightsError};
 
 /// The optimizer's state within a version's directory.
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
@@ -107,7 +107,8 @@ impl Trainer {
         let store = Store::open(home)?;
         let lock = lock(&home.lock("train"))?;
         let registry = Registry::open(home)?;
-        registry.ensure_base(Base::from(config.model.as_deref()))?;
+        let is_stopped = || shutdown.is_cancelled();
+        registry.ensure_model(config.model.as_deref(), &config.hub, &is_stopped)?;
         let head = registry.head()?;
         let learner = load(&registry, head, &config)?;
         let model = learner.decoder.config();
