@@ -11,5 +11,6 @@ mod harness;
 mod lifecycle;
 mod messages;
 mod metrics;
+mod openapi;
 mod recording;
 mod streaming;

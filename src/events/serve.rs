@@ -259,3 +259,57 @@ impl Event for ConnectionRefused {
         format!("no connection could be taken: {}", self.reason)
     }
 }
+
+/// An adapter is served.
+pub struct AdapterLoaded {
+    /// Its name.
+    pub name: String,
+}
+
+impl Event for AdapterLoaded {
+    const NAME: &'static str = "adapter_loaded";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        format!("adapter `{}` is served", self.name)
+    }
+}
+
+/// An adapter is no longer served.
+pub struct AdapterUnloaded {
+    /// Its name.
+    pub name: String,
+}
+
+impl Event for AdapterUnloaded {
+    const NAME: &'static str = "adapter_unloaded";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        format!("adapter `{}` is no longer served", self.name)
+    }
+}
+
+/// No steps are taken until generation goes on.
+pub struct GenerationPaused;
+
+impl Event for GenerationPaused {
+    const NAME: &'static str = "generation_paused";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        "generation is paused".to_owned()
+    }
+}
+
+/// Generation goes on.
+pub struct GenerationResumed;
+
+impl Event for GenerationResumed {
+    const NAME: &'static str = "generation_resumed";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        "generation goes on".to_owned()
+    }
+}

@@ -32,7 +32,10 @@ pub use messages::{
     BlockDelta, ContentBlock, Message, MessageDelta, MessageError, MessageErrorDetail,
     MessageEvent, MessageUsage, OutputTokensDetails, parse_count_tokens, parse_messages,
 };
-pub use models::{ModelCard, ModelInfo, ModelList, UpdateWeights, WeightsUpdated};
+pub use models::{
+    LoadAdapter, ModelCard, ModelInfo, ModelList, UnloadAdapter, UpdateWeights, WeightsUpdated,
+    parse_pause,
+};
 pub use prompt::{NoPrompt, Prompt};
 pub use reply::{
     AssistantMessage, ChatChoice, ChatChunk, ChatCompletion, ChunkChoice, Delta, FunctionCall,

@@ -1,4 +1,4 @@
-//! `/v1/models`, `/model_info` and `/update_weights_from_disk`.
+//! `/v1/models`, `/model_info`, and the admin routes in the form of SGLang.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,6 +28,9 @@ pub struct ModelCard {
     /// Longest prompt and reply together, in tokens.
     #[serde(default)]
     pub max_model_len: Option<usize>,
+    /// The model that it is an adapter of, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 /// `GET /model_info`.
@@ -88,4 +91,71 @@ pub struct WeightsUpdated {
     pub message: String,
     /// The version that is live now.
     pub weight_version: String,
+}
+
+/// Longest name of an adapter, in bytes.
+const ADAPTER_NAME_MAX: usize = 256;
+
+/// `POST /load_lora_adapter`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadAdapter {
+    /// The name that requests will choose it by.
+    pub lora_name: String,
+    /// A PEFT directory.
+    pub lora_path: String,
+}
+
+impl LoadAdapter {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// The first field that is missing or wrong.
+    pub fn parse(body: Value) -> Result<Self, BadField> {
+        let mut fields = Fields::of_body(body)?;
+        let lora_name = adapter_name(&mut fields)?;
+        let path = fields.get::<String>("lora_path", "a directory")?;
+        let path = path.filter(|path| !path.is_empty());
+        let lora_path = path.ok_or_else(|| fields.bad("lora_path", "is required"))?;
+        Ok(Self { lora_name, lora_path })
+    }
+}
+
+/// `POST /unload_lora_adapter`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnloadAdapter {
+    /// Its name.
+    pub lora_name: String,
+}
+
+impl UnloadAdapter {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// The first field that is missing or wrong.
+    pub fn parse(body: Value) -> Result<Self, BadField> {
+        Ok(Self { lora_name: adapter_name(&mut Fields::of_body(body)?)? })
+    }
+}
+
+fn adapter_name(fields: &mut Fields) -> Result<String, BadField> {
+    let name = fields.get::<String>("lora_name", "a name")?;
+    let name = name.ok_or_else(|| fields.bad("lora_name", "is required"))?;
+    if name.is_empty() || name.len() > ADAPTER_NAME_MAX || name.contains(char::is_whitespace) {
+        let problem = format!("expected a name of up to {ADAPTER_NAME_MAX} bytes without spaces");
+        return Err(fields.bad("lora_name", &problem));
+    }
+    Ok(name)
+}
+
+/// Reads the body of `POST /pause_generation`, of which nothing is taken: replies always stand
+/// still where they are.
+///
+/// # Errors
+/// Another `mode` is asked for.
+pub fn parse_pause(body: Value) -> Result<(), BadField> {
+    let mut fields = Fields::of_body(body)?;
+    match fields.get::<String>("mode", "a string")?.as_deref() {
+        None | Some("in_place") => Ok(()),
+        Some(_) => Err(fields.bad("mode", "only \"in_place\" is supported: replies stand still")),
+    }
 }

@@ -9,7 +9,7 @@ use openclaw_rl::engine::fake::{Fake, Gate};
 use openclaw_rl::stage::serve::LoadError;
 use serde_json::{Value, json};
 
-use super::harness::{Load, ask, config, hashes, says, start, start_with, with};
+use super::harness::{Load, Running, ask, config, hashes, says, start, start_with, with};
 
 /// Each directory is another model, by its name; `broken…` cannot be loaded.
 fn by_name() -> Load {
@@ -161,4 +161,91 @@ async fn the_same_version_twice_is_fine() {
         assert_eq!(response.status(), 200);
     }
     assert_eq!(server.json("/status").await["live_version"], 3);
+}
+
+/// What the server says to an admin's request.
+async fn told(server: &Running, path: &str, body: Value) -> (u16, Value) {
+    let response = server.post(path, &body).await;
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn adapters_come_and_go_and_survive_swaps() {
+    let config = ServeConfig { adapters: vec!["bob=/adapters/bob".to_owned()], ..config() };
+    let server = start_with(config, by_name()).await;
+    let load = |name: &str| json!({"lora_name": name, "lora_path": format!("/adapters/{name}")});
+    let (status, answer) = told(&server, "/load_lora_adapter", load("ann")).await;
+    assert_eq!((status, &answer["success"]), (200, &json!(true)));
+    let both = json!({"ann": "/adapters/ann", "bob": "/adapters/bob"});
+    assert_eq!(answer["loaded_adapters"], both);
+
+    for (wrong, param) in [
+        (load("ann"), "lora_name"),
+        (load("openclaw"), "lora_name"),
+        (load("a b"), "lora_name"),
+        (load("broken"), "lora_path"),
+        (json!({"lora_name": "x"}), "lora_path"),
+        (json!({"lora_path": "x"}), "lora_name"),
+    ] {
+        let (status, answer) = told(&server, "/load_lora_adapter", wrong.clone()).await;
+        assert_eq!((status, &answer["error"]["param"]), (400, &json!(param)), "{wrong}");
+    }
+
+    // A new version has them too.
+    let dir = server.version_dir("v0000000001");
+    let (status, _) = told(&server, "/update_weights_from_disk", json!({"model_path": dir})).await;
+    assert_eq!(status, 200);
+    let models = server.json("/v1/models").await;
+    let ids: Vec<&Value> = models["data"].as_array().unwrap().iter().map(|m| &m["id"]).collect();
+    assert_eq!(ids, ["openclaw", "ann", "bob"]);
+    assert_eq!(models["data"][1]["parent"], "openclaw");
+    assert_eq!(server.json("/server_info").await["adapters"], json!(["ann", "bob"]));
+
+    let unload = json!({"lora_name": "ann"});
+    let (status, answer) = told(&server, "/unload_lora_adapter", unload.clone()).await;
+    assert_eq!((status, &answer["loaded_adapters"]), (200, &json!({"bob": "/adapters/bob"})));
+    let (status, answer) = told(&server, "/unload_lora_adapter", unload).await;
+    assert_eq!((status, &answer["error"]["code"]), (404, &json!("adapter_not_found")));
+    let (status, _) = told(&server, "/load_lora_adapter", load("ann")).await;
+    assert_eq!(status, 200, "it may come back");
+}
+
+#[tokio::test]
+async fn generation_pauses_and_goes_on() {
+    let server = Arc::new(start(says("one two")).await);
+    for _ in 0..2 {
+        assert_eq!(told(&server, "/pause_generation", json!({"mode": null})).await.0, 200);
+    }
+    assert_eq!(server.json("/server_info").await["paused"], true);
+    assert_eq!(server.get("/health_generate").await.status(), 503);
+    let asking = Arc::clone(&server);
+    let reply = tokio::spawn(async move { asking.plain(&ask("hi")).await });
+    while server.json("/status").await["engine"]["waiting"] == 0
+        && server.json("/status").await["engine"]["running"] == 0
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let dir = server.version_dir("v0000000001");
+    let (status, _) = told(&server, "/update_weights_from_disk", json!({"model_path": dir})).await;
+    assert_eq!(status, 200, "a swap goes live all the same");
+    assert!(!reply.is_finished());
+    assert_eq!(told(&server, "/continue_generation", json!({})).await.0, 200);
+    assert_eq!(reply.await.unwrap()["choices"][0]["message"]["content"], "one two");
+    let (status, answer) = told(&server, "/pause_generation", json!({"mode": "abort"})).await;
+    assert_eq!((status, &answer["error"]["param"]), (400, &json!("mode")));
+}
+
+#[tokio::test]
+async fn the_prefix_cache_is_emptied() {
+    let server = start(hashes(3)).await;
+    let question = "a question that is long enough to fill several blocks ".repeat(8);
+    let body = with(ask(&question), json!({"max_tokens": 4}));
+    server.plain(&body).await;
+    let url = format!("{}/flush_cache", server.base);
+    let flushed = server.client.post(url).send().await.unwrap();
+    assert_eq!(flushed.status(), 200, "without a body");
+    let flushed: Value = flushed.json().await.unwrap();
+    assert!(flushed["freed_tokens"].as_u64().unwrap() > 0, "{flushed}");
+    let again = told(&server, "/flush_cache", json!({})).await.1;
+    assert_eq!(again["freed_tokens"], 0);
 }

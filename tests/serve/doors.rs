@@ -88,6 +88,43 @@ async fn a_client_that_does_not_read_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_request_that_takes_long_is_not_idle() {
+    let gate = Gate::default();
+    let config = ServeConfig {
+        header_timeout_ms: 50,
+        idle_timeout_ms: 50,
+        reader_timeout_ms: 50,
+        alive_every_ms: 20,
+        ..config()
+    };
+    let server = start_with(config, always(says("one two").held_by(&gate))).await;
+    let mut response = server.chat(&with(ask("count"), json!({"stream": true}))).await;
+    let mut seen = String::new();
+    // Signs of life far beyond every limit: none of them is for a request in flight.
+    while seen.matches("data: ").count() < 12 {
+        seen.push_str(&String::from_utf8_lossy(&response.chunk().await.unwrap().unwrap()));
+    }
+    gate.open();
+    seen.push_str(&response.text().await.unwrap());
+    let (events, done) = events(&seen);
+    assert!(done);
+    assert_eq!(text(&events, "content"), "one two");
+}
+
+#[tokio::test]
+async fn a_conversation_has_a_greatest_length() {
+    let config = ServeConfig { messages_max: 3, ..config() };
+    let server = start_with(config, always(says("x"))).await;
+    let message = json!({"role": "user", "content": "hi"});
+    let body = |count| json!({"messages": vec![message.clone(); count]});
+    assert_eq!(server.chat(&body(3)).await.status(), 200);
+    let refused = server.chat(&body(4)).await;
+    assert_eq!(refused.status(), 400);
+    let error: Value = refused.json().await.unwrap();
+    assert_eq!(error["error"]["param"], "messages");
+}
+
+#[tokio::test]
 async fn headers_have_limits() {
     let server = start_with(config(), always(says("x"))).await;
     let many: String = (0..200).map(|n| format!("x-{n}: y\r\n")).collect();
@@ -222,11 +259,13 @@ async fn no_page_of_another_site_may_ask() {
         .header("origin", "https://example.org")
         .header("access-control-request-method", "POST");
     let asked = server.client.post(&url).header("origin", "https://example.org").json(&ask("hi"));
-    for request in [preflight, asked] {
+    for (request, status) in [(preflight, 405), (asked, 403)] {
         let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status);
         let cors = answer.headers().keys().find(|name| name.as_str().starts_with("access-control"));
         assert!(cors.is_none(), "{cors:?}");
     }
+    assert!(server.turns().is_empty(), "a page that cannot read the answer changes nothing either");
 }
 
 #[tokio::test]

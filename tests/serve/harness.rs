@@ -63,12 +63,25 @@ pub fn always(fake: Fake) -> Load {
     Arc::new(move |_: &Path| Ok(fake.clone()))
 }
 
+/// An adapter answers with the name of its directory; `broken…` cannot be loaded.
+pub fn attach() -> Arc<serve::Attach<Fake>> {
+    Arc::new(|_: &Fake, dir: &Path| {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match name.starts_with("broken") {
+            true => {
+                Err(LoadError { message: "adapter_config.json: no `r`".to_owned(), hint: None })
+            }
+            false => Ok(says(&name)),
+        }
+    })
+}
+
 pub async fn start(fake: Fake) -> Running {
     start_with(config(), always(fake)).await
 }
 
 pub async fn start_with(config: ServeConfig, load: Load) -> Running {
-    start_parts(config, |status| Parts { load, status }).await
+    start_parts(config, |status| Parts { load, attach: attach(), status }).await
 }
 
 pub async fn start_parts<F: Forward>(

@@ -10,12 +10,13 @@ use openclaw_rl::stage::serve::{self, Parts, ServeError};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::harness::{always, ask, config, events, says, start, start_parts, text, with};
+use super::harness::{always, ask, attach, config, events, says, start, start_parts, text, with};
 
 /// Why a server does not start.
 async fn refusal(config: ServeConfig, home: &Home) -> ServeError {
     let (ready, _address) = tokio::sync::oneshot::channel();
-    let parts = Parts { load: always(says("x")), status: Arc::new(|| Value::Null) };
+    let parts =
+        Parts { load: always(says("x")), attach: attach(), status: Arc::new(|| Value::Null) };
     let outcome = serve::run(&config, home, parts, CancellationToken::new(), ready).await;
     outcome.expect_err("it must not start")
 }
@@ -91,6 +92,11 @@ async fn what_is_missing_at_the_start_is_named() {
     let error = refusal(too_long, &root).await;
     assert!(error.to_string().contains("context"), "a dead socket is replaced: {error}");
     assert!(!stale.exists());
+
+    let adapters = vec!["ann=/somewhere/broken".to_owned()];
+    let error = refusal(ServeConfig { adapters, ..config() }, &root).await;
+    let said = error.to_string() + &std::error::Error::source(&error).unwrap().to_string();
+    assert!(said.contains("`ann`") && said.contains("/somewhere/broken"), "{said}");
 
     let too_long = ServeConfig { context_tokens: Some(9999), ..config() };
     let error = refusal(too_long, &root).await;

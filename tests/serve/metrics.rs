@@ -35,6 +35,23 @@ async fn a_reply_is_counted_and_measured() {
     server.plain(&with(ask("count"), json!({"stop": "two"}))).await;
     let samples = scrape(&server).await;
     let value = |name: &str| *samples.get(name).unwrap_or_else(|| panic!("no {name}"));
+    assert_eq!(value("openclaw_request_success_total{finished_reason=\"stop\"}"), 3.0);
+    assert_eq!(value("openclaw_request_success_total{finished_reason=\"length\"}"), 1.0);
+    for histogram in [
+        "time_to_first_token_seconds",
+        "e2e_request_latency_seconds",
+        "request_prefill_time_seconds",
+        "request_decode_time_seconds",
+        "request_prompt_tokens",
+        "request_generation_tokens",
+        "request_params_max_tokens",
+    ] {
+        assert_eq!(value(&format!("openclaw_{histogram}_count")), 4.0, "{histogram}");
+    }
+    let tokens = value("openclaw_request_generation_tokens_sum");
+    assert_eq!(value("openclaw_inter_token_latency_seconds_count"), tokens - 4.0);
+    // The engine may be a step ahead of a stop string.
+    assert!(value("openclaw_generation_tokens_total") >= tokens);
     assert!(value("openclaw_prompt_tokens_total") > 0.0);
     assert_eq!(value("openclaw_num_requests_running"), 0.0);
     assert_eq!(value("openclaw_turns_recorded_total"), 4.0);
@@ -57,6 +74,7 @@ async fn what_goes_wrong_is_counted() {
     assert_eq!(unhealthy.json::<Value>().await.unwrap()["error"]["code"], "unhealthy");
     let samples = scrape(&server).await;
     for name in [
+        "openclaw_request_success_total{finished_reason=\"failed\"}",
         "openclaw_request_errors_total{code=\"internal_error\"}",
         "openclaw_request_errors_total{code=\"invalid_value\"}",
         "openclaw_request_errors_total{code=\"unknown_url\"}",

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::errors::{ApiError, chain};
@@ -17,9 +17,17 @@ use super::router::{blocking, json as read_json};
 use super::state::Server;
 use crate::engine::EngineError;
 use crate::events::emit;
-use crate::events::serve::{WeightsLive, WeightsRefused};
-use crate::protocol::{BadField, UpdateWeights, WeightsUpdated};
+use crate::events::serve::{
+    AdapterLoaded, AdapterUnloaded, GenerationPaused, GenerationResumed, WeightsLive,
+    WeightsRefused,
+};
+use crate::protocol::{
+    BadField, Fields, LoadAdapter, UnloadAdapter, UpdateWeights, WeightsUpdated, parse_pause,
+};
 use crate::rollout::Version;
+
+/// Adapters that may be loaded at the same time.
+const ADAPTERS_MAX: usize = 64;
 
 /// `POST /update_weights_from_disk`: answers once the version is live. On failure the version
 /// that was live still is.
@@ -84,14 +92,16 @@ async fn swap(
         let loading = Arc::clone(server);
         blocking(move || {
             same_tokenizer(&dir, loading.renderer.tokenizer_sha256())?;
-            let loaded = loading.weights.swap(&dir, version);
+            let loaded = loading.weights.swap(&loading.engine, &dir, version);
             loaded.map_err(|error| format!("cannot load `{}`: {error}", dir.display()))
         })
         .await
         .map_err(internal)?
         .map_err(|message| (StatusCode::BAD_REQUEST, message))?
     };
-    answer.await.map_err(|error| {
+    let outcome = answer.await;
+    server.weights.forget(&server.engine);
+    outcome.map_err(|error| {
         let status = match &error {
             EngineError::OtherModel { .. } => StatusCode::BAD_REQUEST,
             EngineError::Superseded { .. } => StatusCode::CONFLICT,
@@ -100,6 +110,104 @@ async fn swap(
         };
         (status, chain(&error))
     })
+}
+
+/// `POST /pause_generation`: no steps are taken until `/continue_generation`.
+pub(super) async fn pause(
+    State(server): State<Arc<Server>>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    parse_pause(read_optional(&body)?)?;
+    server.engine.pause().await?;
+    emit(GenerationPaused);
+    Ok(done("generation is paused"))
+}
+
+/// `POST /continue_generation`.
+pub(super) async fn resume(
+    State(server): State<Arc<Server>>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    Fields::of_body(read_optional(&body)?)?;
+    server.engine.resume().await?;
+    emit(GenerationResumed);
+    Ok(done("generation goes on"))
+}
+
+/// `POST /flush_cache`: empties the prefix cache, but for what replies in flight hold.
+pub(super) async fn flush_cache(
+    State(server): State<Arc<Server>>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    Fields::of_body(read_optional(&body)?)?;
+    let freed = server.engine.flush_prefixes().await?;
+    let message = format!("{freed} tokens were freed");
+    Ok(Json(json!({"success": true, "message": message, "freed_tokens": freed})))
+}
+
+/// `POST /load_lora_adapter`: serves an adapter beside the live version, and beside each one that
+/// comes after it.
+pub(super) async fn load_adapter(
+    State(server): State<Arc<Server>>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let LoadAdapter { lora_name: name, lora_path } = LoadAdapter::parse(read_json(&body)?)?;
+    let _turn = server.weights.turn.lock().await;
+    let known = server.weights.adapters();
+    let problem = if known.contains_key(&name) || name == server.config.model_name {
+        Some("is taken: unload it first, or choose another".to_owned())
+    } else if known.len() >= ADAPTERS_MAX {
+        Some(format!("would be one more than the {ADAPTERS_MAX} that may be loaded"))
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        return Err(BadField::new("lora_name", problem).into());
+    }
+    let dir = PathBuf::from(lora_path);
+    let (loading, at, called) = (Arc::clone(&server), dir.clone(), name.clone());
+    let answer =
+        blocking(move || loading.weights.load_adapter(&loading.engine, &called, &at)).await?;
+    let answer = answer.map_err(|error| BadField::new("lora_path", chain(&error)))?;
+    answer.await?;
+    emit(AdapterLoaded { name: name.clone() });
+    let message = format!("adapter `{name}` is served");
+    server.weights.remember_adapter(name, dir);
+    Ok(Json(adapters_loaded(&server, &message)))
+}
+
+/// `POST /unload_lora_adapter`: answers once the last reply of the adapter has ended.
+pub(super) async fn unload_adapter(
+    State(server): State<Arc<Server>>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let UnloadAdapter { lora_name: name } = UnloadAdapter::parse(read_json(&body)?)?;
+    let answer = {
+        let _turn = server.weights.turn.lock().await;
+        if !server.weights.forget_adapter(&name) {
+            let (status, kind) = (StatusCode::NOT_FOUND, "invalid_request_error");
+            let message = format!("there is no adapter `{name}`");
+            return Err(ApiError::new(status, kind, message, Some("adapter_not_found")));
+        }
+        server.engine.unload_adapter(&name)
+    };
+    answer.await?;
+    emit(AdapterUnloaded { name: name.clone() });
+    Ok(Json(adapters_loaded(&server, &format!("adapter `{name}` is no longer served"))))
+}
+
+fn adapters_loaded(server: &Server, message: &str) -> Value {
+    let adapters = server.weights.adapters();
+    json!({"success": true, "message": message, "loaded_adapters": adapters})
+}
+
+fn done(message: &str) -> Json<Value> {
+    Json(json!({"success": true, "message": message}))
+}
+
+/// A body that may be absent.
+fn read_optional(body: &Bytes) -> Result<Value, ApiError> {
+    if body.is_empty() { Ok(json!({})) } else { read_json(body) }
 }
 
 /// Weights with another tokenizer are another model; a directory with weights only is none.

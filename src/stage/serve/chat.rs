@@ -21,7 +21,7 @@ use super::state::Server;
 use super::{asker, draw, grammar, stream};
 use crate::events::now_us;
 use crate::protocol::{BadField, ChatRequest, ToolChoice};
-use crate::render::{Grammar, RenderError, ReplyOptions, Told};
+use crate::render::{Grammar, ReplyOptions, Told};
 use crate::rollout::TurnId;
 use dialect::Chat;
 
@@ -108,9 +108,10 @@ fn shown_tools(request: &ChatRequest) -> Option<&Value> {
 }
 
 /// The ids that the model reads.
-pub(super) fn prompt(server: &Server, request: &ChatRequest) -> Result<Vec<u32>, RenderError> {
+pub(super) fn prompt(server: &Server, request: &ChatRequest) -> Result<Vec<u32>, ApiError> {
+    server.doors.check_messages(&request.messages)?;
     let told = Told { begin_reply: true, template: &request.template };
-    server.renderer.prompt_told(&request.messages, shown_tools(request), told)
+    Ok(server.renderer.prompt_told(&request.messages, shown_tools(request), told)?)
 }
 
 /// Renders a request, and settles what it leaves open: the replies that it wants.

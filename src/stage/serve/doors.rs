@@ -19,6 +19,7 @@ use super::listen::Held;
 use super::metrics::At;
 use super::state::Server;
 use crate::config::ServeConfig;
+use crate::protocol::BadField;
 
 /// Bytes that are read and dropped of a body that is too large.
 const EXCESS_MAX: usize = 64 << 20;
@@ -78,6 +79,7 @@ pub(super) struct Doors {
     requests_max: usize,
     body_bytes_max: usize,
     body_max: Duration,
+    messages_max: usize,
 }
 
 impl Doors {
@@ -106,12 +108,35 @@ impl Doors {
             requests_max: config.requests_max,
             body_bytes_max: config.body_bytes_max,
             body_max: Duration::from_millis(config.body_timeout_ms),
+            messages_max: config.messages_max,
         })
     }
 
     /// Whether a route is there at all for who comes by `door`.
     pub(super) fn leads_to(&self, door: Door, access: Access) -> bool {
         access != Access::Admin || door == Door::Socket || self.admin_over_network
+    }
+
+    /// Refuses what a page of another site makes a browser send: the browser keeps the answer from
+    /// that page, but not the request from us. Without a key, a name that was made to lead here
+    /// (DNS rebinding) is told by its `Host`.
+    fn check_site(&self, door: Door, headers: &HeaderMap) -> Result<(), ApiError> {
+        let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        let refused = |message: &str| {
+            let status = StatusCode::FORBIDDEN;
+            Err(ApiError::new(status, "permission_error", message, Some("foreign_site")))
+        };
+        let host = text("host").unwrap_or_default();
+        let origin = text("origin").map(|origin| origin.split_once("://").unwrap_or_default().1);
+        if origin.is_some_and(|origin| !origin.eq_ignore_ascii_case(host)) {
+            return refused("pages of other sites may not ask here");
+        }
+        let named = door == Door::Network && self.api.is_none() && !is_local(host);
+        if named {
+            refused("without an API key, only `localhost` and addresses are answered")
+        } else {
+            Ok(())
+        }
     }
 
     /// Lets a request pass, or says why not. The admin key opens everything.
@@ -137,6 +162,28 @@ impl Doors {
             Err(no_key())
         }
     }
+}
+
+impl Doors {
+    /// Refuses a conversation of more messages than may be read.
+    pub(super) fn check_messages(&self, messages: &[serde_json::Value]) -> Result<(), BadField> {
+        let (count, most) = (messages.len(), self.messages_max);
+        if count <= most {
+            return Ok(());
+        }
+        Err(BadField::new("messages", format!("holds {count} messages, at most {most}")))
+    }
+}
+
+/// Whether a `Host` can only mean this machine, or names an address.
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_matches(['[', ']']).to_ascii_lowercase();
+    let local = name.is_empty() || name == "localhost" || name.ends_with(".localhost");
+    local || name.parse::<std::net::IpAddr>().is_ok()
 }
 
 fn no_key() -> ApiError {
@@ -178,7 +225,9 @@ impl Guard {
     async fn pass(self, request: Request, next: Next) -> Response {
         let Self { server, door, access, .. } = self;
         let doors = &server.doors;
-        if let Err(error) = doors.admit(door, access, request.headers()) {
+        let headers = request.headers();
+        let admitted = doors.check_site(door, headers);
+        if let Err(error) = admitted.and_then(|()| doors.admit(door, access, headers)) {
             return error.into_response();
         }
         if access == Access::Open {
@@ -312,6 +361,31 @@ mod tests {
         let doors = doors(Some("api"), None, &ServeConfig::default());
         assert!(doors.admit(Door::Network, Access::Admin, &with_key(Some("api"))).is_ok());
         assert!(doors.admit(Door::Network, Access::Admin, &with_key(None)).is_err());
+    }
+
+    #[test]
+    fn other_sites_are_kept_out() {
+        let keyless = doors(None, None, &ServeConfig::default());
+        let keyed = doors(Some("api"), None, &ServeConfig::default());
+        let asked = |doors: &Doors, host: &str, origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, origin.parse().unwrap());
+            }
+            doors.check_site(Door::Network, &headers).is_ok()
+        };
+        for host in ["localhost:1", "127.0.0.1:30000", "[::1]:1", "::1", "LOCALHOST", "a.localhost"]
+        {
+            assert!(asked(&keyless, host, None), "{host}");
+        }
+        assert!(!asked(&keyless, "evil.example:30000", None));
+        assert!(asked(&keyed, "models.example", None));
+        assert!(asked(&keyless, "localhost:1", Some("http://localhost:1")));
+        for origin in ["https://evil.example", "null", "http://localhost:2", "file://"] {
+            assert!(!asked(&keyless, "localhost:1", Some(origin)), "{origin}");
+            assert!(!asked(&keyed, "localhost:1", Some(origin)), "{origin}");
+        }
     }
 
     #[test]

@@ -281,6 +281,10 @@ impl From<EngineError> for ApiError {
             }
             EngineError::UnknownAdapter { .. } => Self::bad_request(message, Some("invalid_value")),
             EngineError::Constraint { .. } => Self::bad_request(message, Some("grammar")),
+            EngineError::Adapter { .. } => {
+                let (status, kind) = (StatusCode::CONFLICT, "invalid_request_error");
+                Self::new(status, kind, message, Some("adapter_busy"))
+            }
             EngineError::Stopped => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "server_error",

@@ -25,14 +25,19 @@ pub(super) async fn health() -> Json<Value> {
 
 /// `GET /v1/models`.
 pub(super) async fn models(State(server): State<Arc<Server>>) -> Json<ModelList> {
-    let card = ModelCard {
-        id: server.config.model_name.clone(),
+    let base = &server.config.model_name;
+    let card = |id: &str, parent: Option<&String>| ModelCard {
+        id: id.to_owned(),
         object: "model".to_owned(),
         created: server.started_s,
         owned_by: "openclaw-rl".to_owned(),
         max_model_len: Some(server.context),
+        parent: parent.cloned(),
     };
-    Json(ModelList { object: "list".to_owned(), data: vec![card] })
+    let adapters = server.weights.adapters();
+    let adapters = adapters.keys().map(|name| card(name, Some(base)));
+    let data = std::iter::once(card(base, None)).chain(adapters).collect();
+    Json(ModelList { object: "list".to_owned(), data })
 }
 
 /// `GET /model_info`.
@@ -97,6 +102,8 @@ pub(super) async fn server_info(
         "context_length": server.context,
         "vocab_size": server.vocab,
         "started": server.started_s,
+        "adapters": server.weights.adapters().keys().collect::<Vec<_>>(),
+        "paused": server.engine.stats().paused,
         "config": config,
     })))
 }
@@ -109,6 +116,9 @@ pub(super) async fn health_generate(
         let status = StatusCode::SERVICE_UNAVAILABLE;
         ApiError::new(status, "server_error", reason, Some("unhealthy"))
     };
+    if server.engine.stats().paused {
+        return Err(unwell("generation is paused".to_owned()));
+    }
     let prompt = server.renderer.stop_ids().first().copied().unwrap_or_default();
     let sampling = Sampling { max_tokens: 1, temperature: 0.0, ..Sampling::default() };
     let mut generation = server.engine.submit(GenerateRequest::new(vec![prompt], sampling))?;

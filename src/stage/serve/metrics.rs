@@ -21,8 +21,10 @@ use prometheus_client::registry::Registry;
 use super::errors::{ApiError, ErrorCode};
 use super::listen::Held;
 use super::record::Figures;
+use super::replies::Replies;
+use super::served::Served;
 use super::state::Server;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineStats};
 
 /// The form that Prometheus reads.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -44,6 +46,7 @@ pub(super) struct Metrics {
     http_requests: Family<ByRoute, Counter>,
     http_requests_open: Gauge,
     request_errors: Family<ByCode, Counter>,
+    replies: Replies,
 }
 
 impl Metrics {
@@ -58,9 +61,15 @@ impl Metrics {
         registry.register("http_requests_open", help, http_requests_open.clone());
         let request_errors = Family::default();
         registry.register("request_errors", "Requests refused, by code", request_errors.clone());
+        let replies = Replies::register(&mut registry);
         let sampled = Sampled { engine: engine.clone(), turns, cache_tokens_max };
         registry.register_collector(Box::new(sampled));
-        Self { registry, http_requests, http_requests_open, request_errors }
+        Self { registry, http_requests, http_requests_open, request_errors, replies }
+    }
+
+    /// Takes the measure of a reply that has ended.
+    pub(super) fn served(&self, served: &Served) {
+        self.replies.observe(served);
     }
 
     fn text(&self) -> Result<String, std::fmt::Error> {
@@ -83,12 +92,11 @@ impl std::fmt::Debug for Sampled {
     }
 }
 
-impl Collector for Sampled {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let stats = self.engine.stats();
+impl Sampled {
+    fn gauges(&self, stats: &EngineStats) -> Vec<(&'static str, &'static str, f64)> {
         let usage = stats.cache_tokens as f64 / self.cache_tokens_max as f64;
-        let version = |version: Option<crate::rollout::Version>| version.map_or(0, |v| v.0) as f64;
-        for (name, help, value) in [
+        let flag = |holds: bool| f64::from(u8::from(holds));
+        vec![
             ("num_requests_running", "Replies being made", stats.running as f64),
             ("num_requests_waiting", "Requests that wait for a place", stats.waiting as f64),
             ("num_scorings_running", "Prompts being scored", stats.scoring as f64),
@@ -98,19 +106,29 @@ impl Collector for Sampled {
                 "Tokens in the prefix cache that no running sequence holds",
                 stats.prefix_tokens as f64,
             ),
-            ("weights_version", "The live weights version", version(stats.live)),
+            (
+                "weights_version",
+                "The live weights version",
+                stats.live.map_or(0, |version| version.0) as f64,
+            ),
             ("weights_resident", "Weights versions held", stats.resident.len() as f64),
+            ("adapters_loaded", "Adapters that can be asked for", stats.adapters.len() as f64),
+            ("generation_paused", "1 while no steps are taken", flag(stats.paused)),
+            (
+                "weights_swap_seconds",
+                "What the last swap took, from being asked for to being live",
+                stats.swap_time.map_or(0.0, |time| time.as_secs_f64()),
+            ),
             (
                 "weights_pending",
                 "Weights versions that wait to go live",
-                f64::from(u8::from(stats.pending.is_some())),
+                flag(stats.pending.is_some()),
             ),
-        ] {
-            let gauge = ConstGauge::new(value);
-            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            gauge.encode(metric)?;
-        }
-        for (name, help, value) in [
+        ]
+    }
+
+    fn counters(&self, stats: &EngineStats) -> Vec<(&'static str, &'static str, u64)> {
+        vec![
             ("engine_steps", "Steps computed", stats.steps),
             ("prompt_tokens", "Prompt tokens computed for replies", stats.prompt_tokens),
             ("generation_tokens", "Tokens sampled", stats.generated_tokens),
@@ -121,13 +139,35 @@ impl Collector for Sampled {
                 stats.prompt_tokens + stats.scored_tokens + stats.cached_tokens,
             ),
             ("prefix_cache_hits", "Tokens that the prefix cache held", stats.cached_tokens),
+            (
+                "prefix_cache_evicted",
+                "Tokens that the prefix cache gave up because their room was wanted",
+                stats.evicted_tokens,
+            ),
+            (
+                "weights_warmed_tokens",
+                "Tokens computed for versions before they went live",
+                stats.warmed_tokens,
+            ),
             ("requests_completed", "Replies and scorings completed", stats.completed),
             ("requests_cancelled", "Requests whose client went away", stats.cancelled),
             ("requests_failed", "Requests that the engine failed", stats.failed),
             ("weights_swaps", "Versions that went live after the first", stats.swaps),
             ("turns_recorded", "Turns written to the store", self.turns.recorded()),
             ("turns_not_recorded", "Turns that could not be", self.turns.not_recorded()),
-        ] {
+        ]
+    }
+}
+
+impl Collector for Sampled {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let stats = self.engine.stats();
+        for (name, help, value) in self.gauges(&stats) {
+            let gauge = ConstGauge::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            gauge.encode(metric)?;
+        }
+        for (name, help, value) in self.counters(&stats) {
             let counter = ConstCounter::new(value);
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             counter.encode(metric)?;

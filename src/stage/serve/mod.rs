@@ -23,6 +23,7 @@ mod messages;
 mod metrics;
 mod prompt;
 mod record;
+mod replies;
 mod reply;
 mod router;
 mod served;
@@ -31,6 +32,7 @@ mod stop;
 mod stream;
 mod tally;
 mod tokenize;
+mod weights;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,7 +47,7 @@ use tokio_util::task::TaskTracker;
 pub use doors::Access;
 pub use errors::{LoadError, ServeError};
 pub use router::{Route, routes};
-pub use state::{Load, Parts, Status};
+pub use state::{Attach, Load, Parts, Status};
 
 use crate::config::{Home, ServeConfig};
 use crate::engine::{Engine, EngineOptions, Forward};
@@ -59,7 +61,8 @@ use doors::{Door, Doors};
 use listen::{Socket, Visitors};
 use metrics::Metrics;
 use record::Recorder;
-use state::{Server, Weights};
+use state::Server;
+use weights::Weights;
 
 /// What was cut off may take this long to say so and to be recorded.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -153,22 +156,19 @@ fn open<F: Forward>(
         let live = registry.state()?.live;
         let dir = registry.dir(live);
         let renderer = Renderer::open(&dir)?;
-        let forward =
-            (parts.load)(&dir).map_err(|source| ServeError::Model { dir: dir.clone(), source })?;
-        let (vocab, context) = (forward.vocab(), forward.context());
+        let model = |source| ServeError::Model { dir: dir.clone(), source };
+        let base = Arc::new((parts.load)(&dir).map_err(model)?);
+        let (vocab, context) = (base.vocab(), base.context());
         fits_together(&config, &renderer, vocab, context)?;
-        let options = EngineOptions {
-            running_max: config.running_max,
-            waiting_max: config.waiting_max,
-            prefill_chunk: config.prefill_chunk,
-            cache_tokens_max: config.cache_tokens,
-            ..EngineOptions::default()
-        };
-        let engine = Engine::start(Arc::new(forward), live, options)?;
+        let adapters =
+            config.adapter_dirs().map(|(name, dir)| (name.to_owned(), dir.to_owned())).collect();
+        let opened = Weights::open(&parts, base, (live, dir.clone()), adapters);
+        let (weights, models) = opened.map_err(model)?;
+        let engine = Engine::start(models, live, engine_options(&config))?;
         let context = engine.sequence_tokens_max();
         Ok(Server {
             context: config.context_tokens.unwrap_or(context).min(context),
-            weights: Weights::new(parts.load, engine.clone(), (live, dir)),
+            weights,
             metrics: Metrics::new(&engine, Arc::clone(recorder.figures()), config.cache_tokens),
             config,
             grammars: Grammars::new(&renderer)?,
@@ -181,6 +181,17 @@ fn open<F: Forward>(
             vocab,
             started_s: now_us() / 1_000_000,
         })
+    }
+}
+
+fn engine_options(config: &ServeConfig) -> EngineOptions {
+    EngineOptions {
+        running_max: config.running_max,
+        waiting_max: config.waiting_max,
+        prefill_chunk: config.prefill_chunk,
+        cache_tokens_max: config.cache_tokens,
+        prefix_cache: config.prefix_cache,
+        ..EngineOptions::default()
     }
 }
 

@@ -18,11 +18,6 @@ use crate::protocol::{AssistantMessage, FunctionCall, ToolCall};
 use crate::render::{Detokenizer, ReplyOptions, ReplyParser, ReplyPart};
 use crate::rollout::{FinishReason, Sampling, TurnId, Version};
 
-/// A reader that takes nothing for this long has gone away.
-const READER_MAX: Duration = Duration::from_secs(300);
-/// A stream that had nothing to say for this long shows that it lives.
-const ALIVE_EVERY: Duration = Duration::from_secs(15);
-
 /// A reply that is wanted, ready for the engine.
 pub(super) struct Asked {
     pub(super) turn_id: TurnId,
@@ -125,7 +120,12 @@ impl Reply {
             detokenizer: server.renderer.detokenizer(),
             stops: Stops::new(std::mem::take(&mut asked.stops)),
             parser: asked.reading.take().map(ReplyParser::new),
-            served: Served::new(asked.route, asked.received, asked.prompt.len()),
+            served: Served::new(
+                asked.route,
+                asked.received,
+                asked.prompt.len(),
+                asked.sampling.max_tokens,
+            ),
             server,
             asked,
             index,
@@ -162,11 +162,13 @@ impl Reply {
     }
 
     async fn make(&mut self, generation: &mut Generation) -> Ending {
+        // A stream that had nothing to say for this long shows that it lives.
+        let alive_every = Duration::from_millis(self.server.config.alive_every_ms);
         loop {
             let emitted = tokio::select! {
                 biased;
                 () = self.pieces.closed() => return Ending::Cancelled,
-                () = tokio::time::sleep_until(self.told_at + ALIVE_EVERY) => {
+                () = tokio::time::sleep_until(self.told_at + alive_every) => {
                     // A full channel has enough to say.
                     drop(self.pieces.try_send((self.index, Piece::Alive)));
                     self.told_at = tokio::time::Instant::now();
@@ -176,7 +178,7 @@ impl Reply {
             };
             match emitted {
                 Some(Emitted::Begun { cached_tokens }) => {
-                    self.served.cached_tokens = cached_tokens;
+                    self.served.begun(cached_tokens);
                 }
                 Some(Emitted::Token(token)) => {
                     self.served.token();
@@ -247,7 +249,9 @@ impl Reply {
     }
 
     async fn send(&mut self, piece: Piece) -> bool {
-        self.pieces.send_timeout((self.index, piece), READER_MAX).await.is_ok()
+        // A reader that takes nothing for this long has gone away.
+        let reader_max = Duration::from_millis(self.server.config.reader_timeout_ms);
+        self.pieces.send_timeout((self.index, piece), reader_max).await.is_ok()
     }
 
     fn take(&mut self, part: &ReplyPart) {

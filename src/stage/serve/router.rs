@@ -50,6 +50,11 @@ fn table() -> Vec<(Access, &'static str, &'static str, Handler)> {
         (Open, "GET", "/health", get(info::health)),
         (Key, "GET", "/health_generate", get(info::health_generate)),
         (Admin, "POST", "/update_weights_from_disk", post(admin::update_weights)),
+        (Admin, "POST", "/pause_generation", post(admin::pause)),
+        (Admin, "POST", "/continue_generation", post(admin::resume)),
+        (Admin, "POST", "/flush_cache", post(admin::flush_cache)),
+        (Admin, "POST", "/load_lora_adapter", post(admin::load_adapter)),
+        (Admin, "POST", "/unload_lora_adapter", post(admin::unload_adapter)),
     ]
 }
 

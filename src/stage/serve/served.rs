@@ -33,6 +33,12 @@ pub(super) struct Served {
     pub(super) prompt_tokens: usize,
     /// Those of the prompt that did not have to be computed.
     pub(super) cached_tokens: usize,
+    /// How long it waited for a place in the engine, once it has one.
+    pub(super) queued: Option<Duration>,
+    /// From the request's arrival until its prompt was read.
+    pub(super) prefilled: Option<Duration>,
+    /// Most tokens that it may have.
+    pub(super) max_tokens: u32,
     /// From the request's arrival to the first token.
     pub(super) first_token: Option<Duration>,
     /// Between each token and the one before.
@@ -45,19 +51,33 @@ pub(super) struct Served {
 }
 
 impl Served {
-    pub(super) fn new(route: &'static str, received: Instant, prompt_tokens: usize) -> Self {
+    pub(super) fn new(
+        route: &'static str,
+        received: Instant,
+        prompt_tokens: usize,
+        max_tokens: u32,
+    ) -> Self {
         Self {
             route,
             received,
             last: received,
             prompt_tokens,
             cached_tokens: 0,
+            queued: None,
+            prefilled: None,
+            max_tokens,
             first_token: None,
             gaps: Vec::new(),
             whole: Duration::ZERO,
             malformed_calls: 0,
             outcome: Outcome::Failed,
         }
+    }
+
+    /// The prompt has been read.
+    pub(super) fn begun(&mut self, cached_tokens: usize) {
+        self.cached_tokens = cached_tokens;
+        self.prefilled = Some(self.received.elapsed());
     }
 
     /// A token has come.

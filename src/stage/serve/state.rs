@@ -1,8 +1,7 @@
 //! What every handler of one server shares.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use burn::tensor::Device;
@@ -14,16 +13,20 @@ use super::errors::LoadError;
 use super::metrics::Metrics;
 use super::record::Recorder;
 use super::served::Served;
+use super::weights::Weights;
 use crate::config::ServeConfig;
-use crate::engine::{Answer, Engine, Forward};
+use crate::engine::Engine;
 use crate::events::emit;
 use crate::events::serve::{ReplyServed, ToolCallMalformed};
-use crate::model::Decoder;
+use crate::model::{Adapter, Decoder};
 use crate::render::{Grammars, Renderer};
 use crate::rollout::Version;
 
 /// Loads the weights in a directory; called on threads that may block.
 pub type Load<F> = dyn Fn(&Path) -> Result<F, LoadError> + Send + Sync;
+
+/// The model that an adapter's directory makes of a base; called on threads that may block.
+pub type Attach<F> = dyn Fn(&F, &Path) -> Result<F, LoadError> + Send + Sync;
 
 /// Figures of the whole home for `GET /status`, as a JSON object; called on threads that may
 /// block.
@@ -34,6 +37,8 @@ pub type Status = dyn Fn() -> Value + Send + Sync;
 pub struct Parts<F> {
     /// Loads a version.
     pub load: Arc<Load<F>>,
+    /// Loads an adapter.
+    pub attach: Arc<Attach<F>>,
     /// Figures of the home.
     pub status: Arc<Status>,
 }
@@ -42,52 +47,15 @@ impl Parts<Decoder> {
     /// The parts of a server that decodes on the CPU.
     pub fn decoder(status: Arc<Status>) -> Self {
         let device = Device::default();
+        let place = device.clone();
         let load =
-            move |dir: &Path| Decoder::load(dir, &device).map_err(|error| LoadError::new(&error));
-        Self { load: Arc::new(load), status }
-    }
-}
-
-/// Loads weights beside the live ones and lets them go live, whatever kind of model they are.
-type Swap = dyn Fn(&Path, Version) -> Result<Answer<()>, LoadError> + Send + Sync;
-
-/// The versions that were loaded.
-pub(super) struct Weights {
-    swap: Box<Swap>,
-    directories: Mutex<BTreeMap<Version, PathBuf>>,
-    /// One version is loaded at a time.
-    pub(super) turn: tokio::sync::Mutex<()>,
-}
-
-impl Weights {
-    pub(super) fn new<F: Forward>(
-        load: Arc<Load<F>>,
-        engine: Engine,
-        live: (Version, PathBuf),
-    ) -> Self {
-        let swap = move |dir: &Path, version| {
-            let forward = Arc::new(load(dir)?);
-            Ok(engine.swap(forward, version))
+            move |dir: &Path| Decoder::load(dir, &place).map_err(|error| LoadError::new(&error));
+        let attach = move |base: &Decoder, dir: &Path| {
+            let adapter = Adapter::load(dir, base.config(), &device);
+            let attached = adapter.and_then(|adapter| base.with_adapter(&adapter));
+            attached.map_err(|error| LoadError::new(&error))
         };
-        Self {
-            swap: Box::new(swap),
-            directories: Mutex::new(BTreeMap::from([live])),
-            turn: tokio::sync::Mutex::new(()),
-        }
-    }
-
-    /// Loads a directory and hands it to the engine. Blocks while it loads.
-    pub(super) fn swap(&self, dir: &Path, version: Version) -> Result<Answer<()>, LoadError> {
-        let answer = (self.swap)(dir, version)?;
-        let mut directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
-        directories.insert(version, dir.to_owned());
-        Ok(answer)
-    }
-
-    /// Where a version was loaded from.
-    pub(super) fn directory(&self, version: Version) -> Option<PathBuf> {
-        let directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
-        directories.get(&version).cloned()
+        Self { load: Arc::new(load), attach: Arc::new(attach), status }
     }
 }
 
@@ -115,6 +83,7 @@ pub(super) struct Server {
 impl Server {
     /// Takes note of a reply that has ended, whatever it was for.
     pub(super) fn served(&self, served: &Served) {
+        self.metrics.served(served);
         for _ in 0..served.malformed_calls {
             emit(ToolCallMalformed { route: served.route });
         }

@@ -25,6 +25,7 @@ pub(super) async fn tokenize(
             Source::Text { text, add_special_tokens: true } => renderer.encode_whole(&text)?,
             Source::Text { text, add_special_tokens: false } => renderer.encode(&text)?,
             Source::Conversation { messages, tools, add_generation_prompt, template } => {
+                server.doors.check_messages(&messages)?;
                 let told = Told { begin_reply: add_generation_prompt, template: &template };
                 renderer.prompt_told(&messages, tools.as_ref(), told)?
             }
