@@ -199,3 +199,57 @@ fn an_adapter_that_was_saved_computes_the_same() {
         assert_ne!(first, logits(&base, &ids), "{}", dir.display());
     }
 }
+
+/// log p of every id after the first, from the expected logits.
+fn expected_logprobs(case: &Case) -> Vec<f32> {
+    let vocab = case.decoder.config().vocab_size;
+    let rows = case.expected["logits"].values.chunks_exact(vocab);
+    let logprob = |(row, next): (&[f32], &u32)| {
+        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = row.iter().map(|value| f64::from(value - max).exp()).sum();
+        (f64::from(row[*next as usize] - max) - sum.ln()) as f32
+    };
+    rows.zip(&case.ids[1..]).map(logprob).collect()
+}
+
+/// In small chunks, together in one batch, over its own caches and kernels.
+#[tokio::test]
+async fn an_engine_scores_every_family_and_adapter_as_transformers_does() {
+    use openclaw_rl::engine::{Engine, EngineOptions, ModelSet, ScoreRequest};
+    use openclaw_rl::rollout::Version;
+    use std::sync::Arc;
+    let adapters: Vec<(PathBuf, Case)> = cases("adapter_config.json")
+        .iter()
+        .map(|dir| {
+            let (base, decoder, adapter) = adapter(dir);
+            (base, open(dir, decoder.with_adapter(&adapter).unwrap()))
+        })
+        .collect();
+    let mut scored = 0;
+    for dir in cases("config.json") {
+        let base = open(&dir, load(&dir));
+        let mut set = ModelSet::from(Arc::new(base.decoder.clone()));
+        let mut all: Vec<(&Case, Option<Arc<str>>)> = vec![(&base, None)];
+        for (_, case) in adapters.iter().filter(|(of, _)| *of == dir) {
+            set = set.with_adapter(&case.name, Arc::new(case.decoder.clone()));
+            all.push((case, Some(case.name.as_str().into())));
+        }
+        let options = EngineOptions { prefill_chunk: 24, ..EngineOptions::default() };
+        let engine = Engine::start(set, Version(0), options).unwrap();
+        let requests: Vec<_> = all
+            .iter()
+            .map(|(case, adapter)| {
+                let (ids, adapter) = (case.ids.clone(), adapter.clone());
+                let plain = ScoreRequest { ids, start: 1, temperature: 1.0, ..Default::default() };
+                engine.score(ScoreRequest { adapter, ..plain })
+            })
+            .collect();
+        for (request, (case, _)) in requests.into_iter().zip(&all) {
+            let found = request.await.unwrap().logprobs;
+            let off = difference(&found, &expected_logprobs(case));
+            assert!(off < 1e-4, "{}: log-probabilities are off by {off:e}", case.name);
+            scored += 1;
+        }
+    }
+    assert_eq!(scored, cases("expected.safetensors").len());
+}

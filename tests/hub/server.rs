@@ -141,6 +141,13 @@ impl State {
                 let body = serde_json::json!({ "sha": COMMIT, "siblings": names }).to_string();
                 send(&stream, 200, &[("content-type", "application/json")], body.as_bytes());
             }
+            // Some files are found one redirect further on the same host.
+            [owner, name, "resolve", COMMIT, "tokenizer.json"]
+                if format!("{owner}/{name}") == MODEL =>
+            {
+                send(&stream, 307, &[("location", "/again/tokenizer.json")], b"");
+            }
+            ["again", file] => self.resolve(&stream, &request, file, address),
             [owner, name, "resolve", COMMIT, file] if format!("{owner}/{name}") == MODEL => {
                 self.resolve(&stream, &request, file, address);
             }

@@ -43,6 +43,16 @@ pub enum HubError {
         /// What the network said.
         reason: String,
     },
+    /// Nothing came for too long.
+    #[error("{what} of `{model}` did not come from the hub: nothing came for {seconds} s")]
+    Stalled {
+        /// `owner/name@revision`.
+        model: String,
+        /// What was asked for.
+        what: String,
+        /// How long was waited.
+        seconds: f32,
+    },
     /// The hub is not to be asked, and the cache does not hold the whole model.
     #[error("`{model}` is not complete in {}, and the hub is not to be asked", cache.display())]
     NotCached {
@@ -100,9 +110,15 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// Whether the same request may well succeed a little later.
+    /// Whether the same request may well succeed a little later. Not after a stall: the request
+    /// that hangs holds the client's lock on the file as long as this process lives.
     pub(super) fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Corrupt { .. })
+    }
+
+    /// Whether it is the network that failed, so that a complete cache may serve.
+    pub(super) fn is_network(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Stalled { .. })
     }
 }
 
@@ -113,6 +129,7 @@ impl Explain for HubError {
             Self::Refused { .. } => "hub_refused",
             Self::NotAModel { .. } => "hub_not_a_model",
             Self::Unreachable { .. } => "hub_unreachable",
+            Self::Stalled { .. } => "hub_stalled",
             Self::NotCached { .. } | Self::NoCache { .. } => "hub_not_cached",
             Self::Corrupt { .. } => "hub_corrupt",
             Self::Protocol { .. } => "hub_protocol",
@@ -136,7 +153,7 @@ impl Explain for HubError {
                 "config.json, tokenizer.json and *.safetensors are needed; look for a repository \
                  that has them"
             }
-            Self::Unreachable { .. } => {
+            Self::Unreachable { .. } | Self::Stalled { .. } => {
                 "what came is kept: the same command takes it up again; HF_ENDPOINT names a mirror"
             }
             Self::NotCached { .. } => "fetch it once without HF_HUB_OFFLINE",

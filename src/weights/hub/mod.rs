@@ -145,7 +145,7 @@ pub fn fetch(
             .ok_or_else(|| HubError::NotCached { model: model.full_name(), cache: cache.clone() });
     }
     match fetch.online() {
-        Err(error @ HubError::Unreachable { .. }) => {
+        Err(error) if error.is_network() => {
             let Some(snapshot) = fetch.cached()? else { return Err(error) };
             let _ = (fetch.watch)(HubNote::FromCache { reason: &error.to_string() });
             Ok(snapshot)

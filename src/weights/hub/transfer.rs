@@ -215,8 +215,11 @@ impl Transfer<'_> {
                 progress = (Instant::now(), bytes);
             }
             if progress.0.elapsed() > self.config.stall {
-                let seconds = self.config.stall.as_secs_f32();
-                return Err(self.unreachable(format!("nothing came for {seconds} s")));
+                return Err(HubError::Stalled {
+                    model: self.model.clone(),
+                    what: self.what.to_owned(),
+                    seconds: self.config.stall.as_secs_f32(),
+                });
             }
             let bytes_total = counts.total.load(Ordering::Relaxed);
             let note = HubNote::Fetching { file: self.what, bytes, bytes_total };
