@@ -60,7 +60,8 @@ async fn several_prompts_and_several_replies_keep_their_places() {
         let prompt = if index < 2 { "a b" } else { "c d e" };
         assert_eq!(text, format!("{prompt}{}", choice["text"].as_str().unwrap()));
     }
-    assert_eq!(events.last().unwrap()["usage"], answer["usage"]);
+    let usage = |answer: &Value| answer["usage"]["total_tokens"].clone();
+    assert_eq!(usage(events.last().unwrap()), usage(&answer));
 }
 
 #[tokio::test]

@@ -58,6 +58,7 @@ async fn a_reply_comes_in_blocks_and_is_recorded_as_a_turn() {
     let turn = server.turns().pop().unwrap();
     assert_eq!(message["id"], format!("msg_{}", turn.turn_id));
     assert_eq!(message["usage"]["input_tokens"], turn.prompt_ids.len());
+    assert_eq!(message["usage"]["cache_read_input_tokens"], 0);
     assert_eq!(message["usage"]["output_tokens"], turn.response_ids.len());
     // What is kept is in the form that the other stages read, and renders to the same prompt.
     let messages: Vec<Value> = serde_json::from_str(&turn.messages).unwrap();
@@ -82,7 +83,13 @@ async fn a_stream_has_anthropics_sequence_of_events() {
     assert_eq!(names[names.len() - 2..], ["message_delta", "message_stop"]);
     let end = &events[names.len() - 2].1;
     assert_eq!(end["delta"], json!({"stop_reason": "tool_use", "stop_sequence": null}));
-    assert_eq!(end["usage"], message["usage"]);
+    let read = |usage: &Value| {
+        let keys = ["input_tokens", "cache_read_input_tokens"];
+        keys.map(|key| usage[key].as_u64().unwrap()).iter().sum::<u64>()
+    };
+    assert_eq!(read(&end["usage"]), read(&message["usage"]));
+    assert_eq!(end["usage"]["output_tokens"], message["usage"]["output_tokens"]);
+    assert!(message["usage"]["cache_read_input_tokens"].as_u64() > Some(0), "asked before");
     let (mut open, mut blocks) = (None, Vec::new());
     for (name, data) in &events[1..events.len() - 2] {
         match name.as_str() {

@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::engine::{SampledToken, TopLogprobs};
 use crate::events::now_us;
-use crate::protocol::{Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, sse};
+use crate::protocol::{
+    Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, Prompt, sse,
+};
 use crate::render::{Renderer, ReplyPart};
 use crate::rollout::{FinishReason, TurnId};
 use crate::stage::serve::errors::ApiError;
@@ -24,9 +26,10 @@ pub(super) struct Text {
     model: String,
     renderer: Arc<Renderer>,
     prompts: Vec<Vec<u32>>,
+    /// The prompts' texts, if they stand before the replies.
+    echo: Option<Vec<String>>,
     /// Replies to each prompt.
     n: usize,
-    echo: bool,
     /// Whether log-probabilities are wanted.
     logprobs: bool,
     include_usage: bool,
@@ -42,16 +45,22 @@ impl Text {
         request: &CompletionRequest,
         prompts: Vec<Vec<u32>>,
     ) -> Self {
+        let renderer = Arc::clone(&server.renderer);
+        let text = |(prompt, ids): (&Prompt, &Vec<u32>)| match prompt {
+            Prompt::Text(text) => text.clone(),
+            Prompt::Ids(_) => renderer.decode_whole(ids).unwrap_or_default(),
+        };
+        let texts = || request.prompts.iter().zip(&prompts).map(text).collect();
         let model = request.model.clone().unwrap_or_else(|| server.config.model_name.clone());
         Self {
             id: format!("cmpl-{}", TurnId::now()),
             created_s: now_us() / 1_000_000,
             model,
-            renderer: Arc::clone(&server.renderer),
+            echo: request.echo.then(texts),
+            renderer,
             n: request.n,
             told: vec![0; prompts.len() * request.n],
             prompts,
-            echo: request.echo,
             logprobs: request.logprobs.is_some(),
             include_usage: request.include_usage,
             token_ids: request.return_token_ids,
@@ -74,7 +83,7 @@ impl Text {
         }
         for (index, finished) in replies.into_iter().enumerate() {
             self.tally.add(index, &finished);
-            let mut text = if self.echo { self.prompt_text(index) } else { String::new() };
+            let mut text = self.prompt_text(index);
             text.push_str(finished.message.content.as_deref().unwrap_or_default());
             let scores = scores.get(index / self.n);
             let logprobs = self.list(index, scores, &finished.tokens);
@@ -92,10 +101,9 @@ impl Text {
         answer
     }
 
-    /// The text of the prompt that a choice continues.
+    /// The text of the prompt that a choice continues, if it is wanted.
     fn prompt_text(&self, choice: usize) -> String {
-        let prompt = &self.prompts[choice / self.n];
-        self.renderer.decode_whole(prompt).unwrap_or_default()
+        self.echo.as_ref().map(|texts| texts[choice / self.n].clone()).unwrap_or_default()
     }
 
     fn answer(&self, choices: Vec<CompletionChoice>) -> Completion {
@@ -190,10 +198,9 @@ impl Text {
 impl Dialect for Text {
     fn first(&mut self) -> Bytes {
         let mut frames = Vec::new();
-        if self.echo || self.token_ids {
+        if self.echo.is_some() || self.token_ids {
             for index in 0..self.told.len() {
-                let text = if self.echo { self.prompt_text(index) } else { String::new() };
-                let mut choice = self.choice(index, text, None, None, &[]);
+                let mut choice = self.choice(index, self.prompt_text(index), None, None, &[]);
                 choice.prompt_token_ids =
                     self.token_ids.then(|| self.prompts[index / self.n].clone());
                 frames.extend_from_slice(&self.event(choice));
