@@ -1,6 +1,7 @@
 //! The `openclaw-rl` binary: flags to configuration, signals, printing. No tensors, no Arrow,
 //! no axum: those live in the library, which never prints.
 
+mod bench;
 mod collect;
 mod deploy;
 mod edge;
@@ -81,6 +82,8 @@ enum Command {
     Run(run::RunArgs),
     /// Look into the store: tables, the life of a turn, consistency
     Store(store::StoreArgs),
+    /// Measure the decoder: its speed on a device, and how far it is from the CPU
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -107,5 +110,6 @@ fn dispatch(cli: &Cli) -> Result<Option<serde_json::Value>, edge::Fault> {
         Command::Deploy(args) => deploy::cmd_deploy(global, args),
         Command::Run(args) => run::cmd_run(global, args),
         Command::Store(args) => store::cmd_store(global, args),
+        Command::Bench(args) => bench::cmd_bench(global, args),
     }
 }

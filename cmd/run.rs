@@ -72,6 +72,9 @@ struct ModelPart {
     /// Base model, as `serve` takes it [default: the embedded model]
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
+    /// Where models are computed: auto (a CUDA device if there is one), cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
 }
 
 /// What is handed on to `serve`, and to whoever asks it.

@@ -26,6 +26,12 @@ pub struct ServeArgs {
     /// HF_HUB_CACHE, HF_ENDPOINT and HF_HUB_OFFLINE are heeded) [default: the embedded model]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
+    /// Where the model is computed: auto (a CUDA device if there is one), cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// What it is computed in: auto (bf16 on CUDA, f32 on the CPU), f32 or bf16
+    #[arg(long, value_name = "DTYPE")]
+    pub dtype: Option<String>,
     /// Name of the policy in /v1/models
     #[arg(long, value_name = "NAME")]
     pub model_name: Option<String>,
@@ -121,7 +127,7 @@ pub fn cmd_serve(global: &Global, args: &ServeArgs) -> Result<Option<Value>, Fau
     let _lock = edge::lock(&home, "serve")?;
     let mut config = resolved.config;
     config.hub = crate::hub::from_environment();
-    let parts = stage::serve::Parts::decoder(crate::store::status_source(&home)?);
+    let parts = stage::serve::Parts::decoder(&config, crate::store::status_source(&home)?)?;
     let summary = edge::block_on(global, async |stop| {
         let (ready, _) = tokio::sync::oneshot::channel();
         stage::serve::run(&config, &home, parts, stop, ready).await

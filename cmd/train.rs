@@ -29,6 +29,9 @@ pub struct TrainArgs {
     /// Base model, as `serve` takes it [default: the embedded model]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
+    /// Where the model is computed: auto (a CUDA device if there is one), cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
     /// The objective: binary, opd or combine
     #[arg(long, value_name = "METHOD")]
     pub method: Option<String>,

@@ -109,6 +109,8 @@ fn docs_cli_is_what_the_program_says() {
         vec!["store", "ls"],
         vec!["store", "show"],
         vec!["store", "verify"],
+        vec!["bench", "speed"],
+        vec!["bench", "parity"],
     ];
     let mut text = String::from(
         "# Command line\n\nMade from the program's own `--help` by `OPENCLAW_RL_REWRITE=1 cargo \

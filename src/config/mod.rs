@@ -3,8 +3,10 @@
 //! No I/O here. `cmd/` layers defaults, the TOML file and flags, and every value that reaches a
 //! stage has been validated. Unknown keys are refused.
 
+mod bench;
 mod collect;
 mod deploy;
+mod device;
 mod hint;
 mod home;
 mod hub;
@@ -14,8 +16,10 @@ mod score;
 mod serve;
 mod train;
 
+pub use bench::{BenchConfig, Shape};
 pub use collect::CollectConfig;
 pub use deploy::DeployConfig;
+pub use device::{DeviceChoice, DtypeChoice};
 pub use hint::HintConfig;
 pub use home::Home;
 pub use hub::HubConfig;

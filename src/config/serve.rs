@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, HubConfig, require};
+use super::{ConfigError, DeviceChoice, DtypeChoice, HubConfig, require};
 
 /// Configuration of the `serve` stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,10 @@ pub struct ServeConfig {
     /// Where models with such names come from.
     #[serde(skip)]
     pub hub: HubConfig,
+    /// Where the model is computed.
+    pub device: DeviceChoice,
+    /// What it is computed in.
+    pub dtype: DtypeChoice,
     /// Name of the policy in `/v1/models`; any requested name is answered by it.
     pub model_name: String,
     /// Longest prompt and reply together, in tokens; the model's own limit if absent.
@@ -85,6 +89,8 @@ impl Default for ServeConfig {
             port: 30_000,
             model: None,
             hub: HubConfig::default(),
+            device: DeviceChoice::Auto,
+            dtype: DtypeChoice::Auto,
             model_name: "openclaw".to_owned(),
             context_tokens: None,
             reply_tokens: 8_192,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, HubConfig, require};
+use super::{ConfigError, DeviceChoice, HubConfig, require};
 
 /// The objective (docs/math.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,8 @@ pub struct TrainConfig {
     /// Where models with such names come from.
     #[serde(skip)]
     pub hub: HubConfig,
+    /// Where the model is computed; in f32 anywhere.
+    pub device: DeviceChoice,
     /// The objective.
     pub method: Method,
     /// Samples per optimizer step.
@@ -87,6 +89,7 @@ impl Default for TrainConfig {
             poll_ms: 250,
             model: None,
             hub: HubConfig::default(),
+            device: DeviceChoice::Auto,
             method: Method::Combine,
             batch_size: 16,
             max_wait_s: None,

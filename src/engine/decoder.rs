@@ -78,7 +78,8 @@ impl LayerCache {
             old => {
                 let larger = (capacity + capacity / 2).max(GROWTH_MIN);
                 let larger = larger.min(self.reserved).max(needed);
-                let empty = || Tensor::zeros([larger, kv_heads, head_dim], &device);
+                let like = (&device, new[0].dtype());
+                let empty = || Tensor::zeros([larger, kv_heads, head_dim], like);
                 match old {
                     None => [empty(), empty()],
                     Some(old) => old.map(|old| {
@@ -105,7 +106,8 @@ impl LayerCache {
             let [_, kv_heads, head_dim] = all.dims();
             let rows = all.clone().narrow(0, index * BLOCK, BLOCK);
             let whole = [0..BLOCK, 0..kv_heads, 0..head_dim];
-            Tensor::zeros([BLOCK, kv_heads, head_dim], &all.device()).slice_assign(whole, rows)
+            let like = (&all.device(), all.dtype());
+            Tensor::zeros([BLOCK, kv_heads, head_dim], like).slice_assign(whole, rows)
         };
         self.keys_values.as_ref().map(|both| both.each_ref().map(copy))
     }
@@ -248,24 +250,29 @@ impl Forward for Decoder {
     }
 
     fn forward(&self, work: &mut [Work<'_, KvCache>]) -> Result<(), ForwardError> {
-        let mut tokens = Vec::new();
-        let mut positions = Vec::new();
-        for work in &*work {
-            let start = work.cache.len as u32;
-            positions.extend(start..start + work.tokens.len() as u32);
-            tokens.extend_from_slice(work.tokens);
-        }
-        let sequences = work.iter_mut().map(|work| (&mut *work.cache, work.tokens.len())).collect();
-        let mut attend = Batch { sequences, failed: None };
-        let hidden = self.hidden(&tokens, &positions, &mut attend);
-        if let Some(error) = attend.failed {
-            return Err(error);
-        }
-        for work in &mut *work {
-            work.cache.len += work.tokens.len();
-        }
-        fill(self, work, &hidden, (LOGITS_MAX / Forward::vocab(self)).max(1))
+        // Into the pool once per step, not once per product: each way in wakes a thread.
+        rayon::scope(|_| step(self, work))
     }
+}
+
+fn step(decoder: &Decoder, work: &mut [Work<'_, KvCache>]) -> Result<(), ForwardError> {
+    let mut tokens = Vec::new();
+    let mut positions = Vec::new();
+    for work in &*work {
+        let start = work.cache.len as u32;
+        positions.extend(start..start + work.tokens.len() as u32);
+        tokens.extend_from_slice(work.tokens);
+    }
+    let sequences = work.iter_mut().map(|work| (&mut *work.cache, work.tokens.len())).collect();
+    let mut attend = Batch { sequences, failed: None };
+    let hidden = decoder.hidden(&tokens, &positions, &mut attend);
+    if let Some(error) = attend.failed {
+        return Err(error);
+    }
+    for work in &mut *work {
+        work.cache.len += work.tokens.len();
+    }
+    fill(decoder, work, &hidden, (LOGITS_MAX / Forward::vocab(decoder)).max(1))
 }
 
 /// What a row of logits is wanted for.

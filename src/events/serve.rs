@@ -2,6 +2,29 @@
 
 use super::{Event, Level};
 
+/// It is known where the model is computed.
+pub struct DeviceFound {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Weights are rounded to bf16.
+    pub bf16: bool,
+    /// Why it is not another one.
+    pub reason: Option<&'static str>,
+}
+
+impl Event for DeviceFound {
+    const NAME: &'static str = "device_found";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        let dtype = if self.bf16 { "bf16" } else { "f32" };
+        match self.reason {
+            None => format!("computing on {} in {dtype}", self.device),
+            Some(reason) => format!("computing on {} in {dtype}: {reason}", self.device),
+        }
+    }
+}
+
 /// The server answers requests.
 pub struct ServerReady {
     /// Where it listens.

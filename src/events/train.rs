@@ -2,6 +2,26 @@
 
 use super::{Event, Level};
 
+/// It is known where the model is computed.
+pub struct DeviceFound {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Why it is not another one.
+    pub reason: Option<&'static str>,
+}
+
+impl Event for DeviceFound {
+    const NAME: &'static str = "train_device_found";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        match self.reason {
+            None => format!("training on {}", self.device),
+            Some(reason) => format!("training on {}: {reason}", self.device),
+        }
+    }
+}
+
 /// The trainer took over a version to build on.
 pub struct HeadTaken {
     /// The version.

@@ -1,9 +1,10 @@
 //! One layer of the decoder: what comes before attention, and what comes after.
 
-use burn::tensor::Tensor;
 use burn::tensor::activation::silu;
+use burn::tensor::{FloatDType, Tensor};
 
 use super::linear::{Linear, Projection};
+use super::matrix::Matrix;
 use super::parameters::{INPUT_NORM, KEY_NORM, POST_NORM, QUERY_NORM, block_name};
 use super::rope::Rotation;
 use super::{ModelConfig, ModelError, Parameter, Parameters, adapter};
@@ -41,6 +42,11 @@ pub(super) trait Each {
     /// To one of the model's own.
     fn tensor<const D: usize>(&mut self, tensor: &Tensor<D>) -> Tensor<D>;
 
+    /// To one of the model's matrices.
+    fn matrix(&mut self, matrix: &Matrix) -> Matrix {
+        self.tensor(&matrix.tensor()).into()
+    }
+
     /// To one of an adapter's.
     fn added(&mut self, tensor: &Tensor<2>) -> Tensor<2>;
 }
@@ -57,16 +63,17 @@ impl Before {
         let [n, _] = x.dims();
         let eps = config.rms_norm_eps;
         let x = rms_norm(x, &self.norm, eps);
-        let heads_of = |linear: &Linear, heads: usize, norm: Option<&Tensor<1>>| {
-            let heads = linear.forward(x.clone()).reshape([n, heads, config.head_dim]);
+        let [q, k, v] = Linear::forward_each([&self.q, &self.k, &self.v], x);
+        let heads_of = |x: Tensor<2>, heads: usize, norm: Option<&Tensor<1>>| {
+            let heads = x.reshape([n, heads, config.head_dim]);
             match norm {
                 None => heads,
                 Some(norm) => rms_norm(heads, norm, eps),
             }
         };
-        let q = heads_of(&self.q, config.heads, self.q_norm.as_ref());
-        let k = heads_of(&self.k, config.kv_heads, self.k_norm.as_ref());
-        let v = heads_of(&self.v, config.kv_heads, None);
+        let q = heads_of(q, config.heads, self.q_norm.as_ref());
+        let k = heads_of(k, config.kv_heads, self.k_norm.as_ref());
+        let v = heads_of(v, config.kv_heads, None);
         [rotation.apply(q), rotation.apply(k), v]
     }
 
@@ -90,8 +97,8 @@ impl After {
         let [n, heads, d] = attended.dims();
         let x = x + self.o.forward(attended.reshape([n, heads * d]));
         let y = rms_norm(x.clone(), &self.norm, eps);
-        let gated = silu(self.gate.forward(y.clone())) * self.up.forward(y);
-        x + self.down.forward(gated)
+        let [gate, up] = Linear::forward_each([&self.gate, &self.up], y);
+        x + self.down.forward(silu(gate) * up)
     }
 
     /// The same with every tensor replaced.
@@ -106,10 +113,12 @@ impl After {
     }
 }
 
-/// `x / sqrt(mean(x^2) + eps) * weight` over the last dimension.
+/// `x / sqrt(mean(x^2) + eps) * weight` over the last dimension; the mean in f32.
 pub(super) fn rms_norm<const D: usize>(x: Tensor<D>, weight: &Tensor<1>, eps: f64) -> Tensor<D> {
+    let dtype = x.dtype();
+    let x = x.cast(FloatDType::F32);
     let root = x.clone().square().mean_dim(D - 1).add_scalar(eps).sqrt();
-    x / root * weight.clone().unsqueeze()
+    (x / root).cast(dtype) * weight.clone().unsqueeze()
 }
 
 type Take<'a> = dyn FnMut(&str) -> Result<Parameter, ModelError> + 'a;
@@ -130,7 +139,7 @@ impl Block {
         };
         let mut linear = |projection: Projection| -> Result<Linear, ModelError> {
             let name = projection.name();
-            let weight = take(&format!("{name}.weight"))?.input_major();
+            let weight = take(&format!("{name}.weight"))?.input_major().into();
             let bias = match projection.has_bias(config) {
                 true => Some(take(&format!("{name}.bias"))?.values),
                 false => None,

@@ -2,14 +2,25 @@
 
 use std::path::Path;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
-use super::block::{Block, rms_norm};
+use super::block::{Block, Each, rms_norm};
+use super::matrix::Matrix;
 use super::parameters::{EMBEDDING, FINAL_NORM, HEAD};
 use super::rope::{Rope, Rotation};
 use super::{Attend, ModelConfig, ModelError, Parameter, Parameters, load, save};
 
-/// A causal language model, all weights f32 on one device.
+/// What weights, activations, keys and values are kept in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// 32 bits throughout.
+    F32,
+    /// Weights rounded to bf16. On a GPU everything between them is bf16 too, except for norms,
+    /// rotary embedding and softmax; on the CPU the arithmetic stays f32.
+    Bf16,
+}
+
+/// A causal language model, all weights on one device; f32 until [`Decoder::for_inference`].
 ///
 /// Cloning is cheap: tensors are shared. Matrices are kept `[in, out]`, contiguous, which is the
 /// layout that a matrix product reads; the head is a copy of its own even where it is tied,
@@ -25,7 +36,40 @@ pub struct Decoder {
     /// `[hidden]`.
     pub(super) norm: Tensor<1>,
     /// `[hidden, vocab]`.
-    pub(super) head: Tensor<2>,
+    pub(super) head: Matrix,
+}
+
+/// Puts every tensor into another precision.
+struct Cast(FloatDType);
+
+impl Each for Cast {
+    fn tensor<const D: usize>(&mut self, tensor: &Tensor<D>) -> Tensor<D> {
+        tensor.clone().cast(self.0)
+    }
+
+    fn added(&mut self, tensor: &Tensor<2>) -> Tensor<2> {
+        tensor.clone().cast(self.0)
+    }
+}
+
+/// Puts every matrix into panels; keeps the error, if there is one.
+struct Packing(Option<ModelError>);
+
+impl Each for Packing {
+    fn tensor<const D: usize>(&mut self, tensor: &Tensor<D>) -> Tensor<D> {
+        tensor.clone()
+    }
+
+    fn matrix(&mut self, matrix: &Matrix) -> Matrix {
+        matrix.packed().unwrap_or_else(|error| {
+            self.0 = Some(error);
+            matrix.clone()
+        })
+    }
+
+    fn added(&mut self, tensor: &Tensor<2>) -> Tensor<2> {
+        tensor.clone()
+    }
 }
 
 /// Token ids or indices as a tensor.
@@ -73,11 +117,44 @@ impl Decoder {
             embedding: embedding.values.reshape([vocab, hidden]),
             blocks: blocks.collect::<Result<_, _>>()?,
             norm: take(FINAL_NORM)?.values,
-            head,
+            head: head.into(),
             rope: Rope::new(&config),
             config,
             device: device.clone(),
         })
+    }
+
+    /// The same model, made to answer rather than to be trained: in this precision, and on the
+    /// CPU with matrices in the layout that its own products read. Training such a decoder works,
+    /// and copies each matrix each time.
+    ///
+    /// # Errors
+    /// [`ModelError::Device`] if the device does not give a matrix back.
+    pub fn for_inference(mut self, precision: Precision) -> Result<Self, ModelError> {
+        if precision == Precision::Bf16 {
+            self.replace(&mut Cast(FloatDType::BF16));
+        }
+        if self.device == Device::flex() {
+            // Rounded, the weights are bf16s; the arithmetic is f32.
+            self.replace(&mut Cast(FloatDType::F32));
+            let mut packing = Packing(None);
+            self.replace(&mut packing);
+            if let Some(error) = packing.0 {
+                return Err(error);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Replaces every tensor, block by block.
+    fn replace(&mut self, each: &mut impl Each) {
+        self.embedding = each.tensor(&self.embedding);
+        self.head = each.matrix(&self.head);
+        self.norm = each.tensor(&self.norm);
+        for block in &mut self.blocks {
+            block.before = block.before.map(each);
+            block.after = block.after.map(each);
+        }
     }
 
     /// Shape and constants.
@@ -116,7 +193,7 @@ impl Decoder {
     /// # Shapes
     /// `[n, hidden]` to `[n, vocab]`.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        hidden.matmul(self.head.clone())
+        self.head.apply(hidden)
     }
 
     /// `[n]` to `[n, hidden]`.
@@ -140,7 +217,7 @@ impl Decoder {
         }
         parameters.insert(FINAL_NORM, Parameter::from_vector(self.norm.clone()));
         if !self.config.tied {
-            parameters.insert(HEAD, Parameter::from_input_major(self.head.clone()));
+            parameters.insert(HEAD, Parameter::from_input_major(self.head.tensor()));
         }
         parameters
     }
@@ -161,3 +238,7 @@ impl Decoder {
         save::directory(self, dir, dtype)
     }
 }
+
+#[cfg(test)]
+#[path = "decoder_tests.rs"]
+mod tests;

@@ -153,6 +153,14 @@ pub enum ModelError {
         /// What would be accepted.
         expected: String,
     },
+    /// The device that was asked for is not there.
+    #[error("cannot compute on {wanted}: {reason}")]
+    NoDevice {
+        /// The device.
+        wanted: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// The device could not give a tensor back.
     #[error("cannot read a tensor from the device: {reason}")]
     Device {
@@ -177,7 +185,7 @@ impl Explain for ModelError {
             | Self::NotFinite { .. } => "model_tensor",
             Self::Parameter { .. } => "model_parameter",
             Self::Sequence { .. } => "model_sequence",
-            Self::Device { .. } => "model_device",
+            Self::NoDevice { .. } | Self::Device { .. } => "model_device",
         }
     }
 
@@ -193,6 +201,10 @@ impl Explain for ModelError {
             Self::Safetensors { .. } => "was the download or the copy cut off? fetch it again",
             Self::MissingTensor { .. } | Self::UnexpectedTensor { .. } | Self::Shape { .. } => {
                 "the configuration and the weights must be of the same model"
+            }
+            Self::NoDevice { .. } => {
+                "use `--device cpu` or `auto`, or a binary built with `--features cuda` on a machine \
+                 with an NVIDIA driver"
             }
             _ => return None,
         };

@@ -174,7 +174,7 @@ impl Decoder {
     ) -> Head<'a> {
         let rows = rows.unwrap_or_else(|| rows_for(self.config().vocab_size));
         let (temperature, frozen) = (divisor(temperature), self.is_adapted());
-        Head { weight: &self.head, targets, temperature, rows, frozen }
+        Head { weight: self.head.tensor(), targets, temperature, rows, frozen }
     }
 }
 

@@ -11,7 +11,7 @@ const SCORES_MAX: usize = 1 << 24;
 /// The head, the tokens whose log-probabilities are asked for, and the temperature.
 pub(super) struct Head<'a> {
     /// `[hidden, vocab]`.
-    pub(super) weight: &'a Tensor<2>,
+    pub(super) weight: Tensor<2>,
     /// The token at each position, `[R]`.
     pub(super) targets: &'a [u32],
     /// Scores are divided by it.

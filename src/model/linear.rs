@@ -4,6 +4,7 @@
 use burn::tensor::Tensor;
 
 use super::block::Each;
+use super::matrix::Matrix;
 use super::{ModelConfig, Parameter, Parameters};
 
 /// A projection of a block, by its place in it.
@@ -68,8 +69,8 @@ impl Projection {
 /// `x W + bias + scale (x A) B`, the last two where they are.
 #[derive(Clone, Debug)]
 pub(super) struct Linear {
-    /// `[in, out]`, contiguous.
-    pub(super) weight: Tensor<2>,
+    /// `[in, out]`.
+    pub(super) weight: Matrix,
     /// `[out]`.
     pub(super) bias: Option<Tensor<1>>,
     /// What an adapter adds.
@@ -91,20 +92,36 @@ impl Linear {
     /// # Shapes
     /// `[n, in]` to `[n, out]`.
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let mut y = match &self.low_rank {
-            None => x.matmul(self.weight.clone()),
-            Some(added) => x.clone().matmul(self.weight.clone()) + added.forward(x),
-        };
-        if let Some(bias) = &self.bias {
-            y = y + bias.clone().unsqueeze();
-        }
+        let [y] = Self::forward_each([self], x);
         y
+    }
+
+    /// Several projections of the same rows.
+    ///
+    /// # Shapes
+    /// `[n, in]` to `[n, out]` each.
+    pub(super) fn forward_each<const N: usize>(
+        linears: [&Self; N],
+        x: Tensor<2>,
+    ) -> [Tensor<2>; N] {
+        let adapted = linears.iter().any(|linear| linear.low_rank.is_some());
+        let rows = adapted.then(|| x.clone());
+        let mut products = Matrix::apply_each(linears.map(|linear| &linear.weight), x);
+        for (linear, y) in linears.into_iter().zip(&mut products) {
+            if let Some((added, rows)) = linear.low_rank.as_ref().zip(rows.as_ref()) {
+                *y = y.clone() + added.forward(rows.clone());
+            }
+            if let Some(bias) = &linear.bias {
+                *y = y.clone() + bias.clone().unsqueeze();
+            }
+        }
+        products
     }
 
     /// The same with every tensor replaced.
     pub(super) fn map(&self, each: &mut impl Each) -> Self {
         Self {
-            weight: each.tensor(&self.weight),
+            weight: each.matrix(&self.weight),
             bias: self.bias.as_ref().map(|bias| each.tensor(bias)),
             low_rank: self.low_rank.as_ref().map(|added| LowRank {
                 down: each.added(&added.down),
@@ -116,7 +133,8 @@ impl Linear {
 
     /// Puts weight and bias into `parameters`, under the projection's full name.
     pub(super) fn give(self, name: &str, parameters: &mut Parameters) {
-        parameters.insert(format!("{name}.weight"), Parameter::from_input_major(self.weight));
+        let weight = Parameter::from_input_major(self.weight.tensor());
+        parameters.insert(format!("{name}.weight"), weight);
         if let Some(bias) = self.bias {
             parameters.insert(format!("{name}.bias"), Parameter::from_vector(bias));
         }
@@ -127,6 +145,9 @@ impl LowRank {
     /// # Shapes
     /// `[n, in]` to `[n, out]`.
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.down.clone()).mul_scalar(self.scale).matmul(self.up.clone())
+        // An adapter may be kept in another precision than its base.
+        let (own, dtype) = (self.down.dtype(), x.dtype());
+        let inner = x.cast(own).matmul(self.down.clone()).mul_scalar(self.scale);
+        inner.matmul(self.up.clone()).cast(dtype)
     }
 }

@@ -8,20 +8,24 @@ mod attention;
 mod block;
 mod config;
 mod decoder;
+mod device;
 mod error;
 mod flash;
 mod gradient;
 mod head;
 mod linear;
 mod load;
+mod matrix;
 mod parameters;
+mod random;
 mod rope;
 mod save;
 
 pub use adapter::{Adapter, LoraSettings};
 pub use attention::{Attend, Causal, attend_chunk};
 pub use config::{Architecture, ModelConfig};
-pub use decoder::Decoder;
+pub use decoder::{Decoder, Precision};
+pub use device::Placement;
 pub use error::ModelError;
 pub use gradient::{
     Differentiation, Gradients, Recompute, Sequence, Tape, backward, response_logprobs,
@@ -29,5 +33,6 @@ pub use gradient::{
 };
 pub use linear::Projection;
 pub use parameters::{Parameter, ParameterSpec, Parameters};
+pub use random::RandomWeights;
 pub use rope::{RopeScaling, Yarn};
 pub use save::SaveDtype;

@@ -4,7 +4,7 @@
 use std::f64::consts::PI;
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use super::ModelConfig;
 
@@ -144,19 +144,21 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    /// Rotates each pair (i, i + head_dim / 2).
+    /// Rotates each pair (i, i + head_dim / 2), in f32.
     ///
     /// # Shapes
     /// `x` and the result: `[n, heads, head_dim]`.
     pub(super) fn apply(&self, x: Tensor<3>) -> Tensor<3> {
         let [_, _, width] = x.dims();
+        let dtype = x.dtype();
+        let x = x.cast(FloatDType::F32);
         let first = x.clone().narrow(2, 0, width / 2);
         let second = x.narrow(2, width / 2, width / 2);
         let rotated = [
             first.clone() * self.cos.clone() - second.clone() * self.sin.clone(),
             second * self.cos.clone() + first * self.sin.clone(),
         ];
-        Tensor::cat(rotated.to_vec(), 2)
+        Tensor::cat(rotated.to_vec(), 2).cast(dtype)
     }
 }
 

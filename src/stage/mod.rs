@@ -1,5 +1,7 @@
-//! One room per stage, none importing another; `inspect` reads what they left.
+//! One room per stage, none importing another; `inspect` reads what they left, and `bench`
+//! measures the decoder.
 
+pub mod bench;
 pub mod collect;
 pub mod deploy;
 pub mod hint;

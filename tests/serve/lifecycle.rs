@@ -111,7 +111,7 @@ async fn what_is_missing_at_the_start_is_named() {
 /// The embedded model itself: no fake can show that the rooms fit together.
 #[tokio::test]
 async fn the_embedded_model_answers_and_scores_alike() {
-    let server = start_parts(config(), Parts::decoder).await;
+    let server = start_parts(config(), |status| Parts::decoder(&config(), status).unwrap()).await;
     let body = with(ask("hello"), json!({"max_tokens": 12, "seed": 4, "return_token_ids": true}));
     let plain = server.plain(&body).await;
     let (events, done) = server.events(&body).await;

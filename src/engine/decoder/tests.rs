@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::*;
 use crate::engine::{Emitted, Engine, EngineOptions, GenerateRequest, SampledToken, ScoreRequest};
-use crate::model::{Causal, Parameter, Parameters};
+use crate::model::{Causal, Parameter, Parameters, Precision};
 use crate::rollout::{Sampling, Version};
 
 fn golden() -> Decoder {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden/golden-a/model");
-    Decoder::load(&dir, &Device::flex()).unwrap()
+    let decoder = Decoder::load(&dir, &Device::flex()).unwrap();
+    decoder.for_inference(Precision::F32).unwrap()
 }
 
 /// An empty cache on the host and one in tensors, each with how far logits (of up to 8) may be

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use crate::engine::EngineError;
 use crate::events::serve::RequestRefused;
 use crate::fault::Explain;
+use crate::model::ModelError;
 use crate::protocol::{BadField, ErrorBody, ErrorDetail};
 use crate::render::RenderError;
 use crate::store::StoreError;
@@ -59,6 +60,9 @@ pub enum ServeError {
         /// Why not.
         source: LoadError,
     },
+    /// The device that was chosen is not there.
+    #[error(transparent)]
+    Device(ModelError),
     /// The configuration asks for more than the model can do, or the model does not fit together.
     #[error("{problem}")]
     Mismatch {
@@ -93,6 +97,7 @@ impl Explain for ServeError {
             Self::Key { .. } => "key_file",
             Self::Socket { .. } => "admin_socket",
             Self::Model { .. } => "model_load",
+            Self::Device(error) => error.label(),
             Self::Mismatch { .. } => "model_mismatch",
             Self::Render(error) => error.label(),
             Self::Weights(error) => error.label(),
@@ -117,6 +122,7 @@ impl Explain for ServeError {
                     .to_owned(),
             ),
             Self::Model { source, .. } => source.hint.clone(),
+            Self::Device(error) => error.hint(),
             Self::Mismatch { .. } => Some("check `--model` and `--context-tokens`".to_owned()),
             Self::Render(error) => error.hint(),
             Self::Weights(error) => error.hint(),
@@ -134,6 +140,7 @@ impl Explain for ServeError {
             | Self::Socket { .. }
             | Self::Model { .. }
             | Self::Mismatch { .. } => 2,
+            Self::Device(error) => error.exit_code(),
             Self::Render(error) => error.exit_code(),
             Self::Weights(error) => error.exit_code(),
             Self::Store(error) => error.exit_code(),

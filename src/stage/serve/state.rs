@@ -4,12 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use burn::tensor::Device;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use super::doors::Doors;
-use super::errors::LoadError;
+use super::errors::{LoadError, ServeError};
 use super::metrics::Metrics;
 use super::record::Recorder;
 use super::served::Served;
@@ -17,8 +16,8 @@ use super::weights::Weights;
 use crate::config::ServeConfig;
 use crate::engine::Engine;
 use crate::events::emit;
-use crate::events::serve::{ReplyServed, ToolCallMalformed};
-use crate::model::{Adapter, Decoder};
+use crate::events::serve::{DeviceFound, ReplyServed, ToolCallMalformed};
+use crate::model::{Adapter, Decoder, Placement, Precision};
 use crate::render::{Grammars, Renderer};
 use crate::rollout::Version;
 
@@ -44,18 +43,26 @@ pub struct Parts<F> {
 }
 
 impl Parts<Decoder> {
-    /// The parts of a server that decodes on the CPU.
-    pub fn decoder(status: Arc<Status>) -> Self {
-        let device = Device::default();
+    /// The parts of a server that decodes on the device that `config` chooses.
+    ///
+    /// # Errors
+    /// A device was asked for that is not there.
+    pub fn decoder(config: &ServeConfig, status: Arc<Status>) -> Result<Self, ServeError> {
+        let Placement { device, name, precision, reason } =
+            Placement::find(config.device, config.dtype).map_err(ServeError::Device)?;
+        emit(DeviceFound { device: name, bf16: precision == Precision::Bf16, reason });
         let place = device.clone();
-        let load =
-            move |dir: &Path| Decoder::load(dir, &place).map_err(|error| LoadError::new(&error));
+        let load = move |dir: &Path| {
+            let loaded = Decoder::load(dir, &place);
+            let ready = loaded.and_then(|decoder| decoder.for_inference(precision));
+            ready.map_err(|error| LoadError::new(&error))
+        };
         let attach = move |base: &Decoder, dir: &Path| {
             let adapter = Adapter::load(dir, base.config(), &device);
             let attached = adapter.and_then(|adapter| base.with_adapter(&adapter));
             attached.map_err(|error| LoadError::new(&error))
         };
-        Self { load: Arc::new(load), attach: Arc::new(attach), status }
+        Ok(Self { load: Arc::new(load), attach: Arc::new(attach), status })
     }
 }
 

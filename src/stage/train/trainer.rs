@@ -5,7 +5,6 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use burn::tensor::Device;
 use tokio_util::sync::CancellationToken;
 
 use super::TrainSummary;
@@ -15,11 +14,13 @@ use super::error::TrainError;
 use super::learner::{Learner, Outcome};
 use super::rows::Rows;
 use super::samples::{Limits, Sample};
-use crate::config::{Home, TrainConfig};
+use crate::config::{DtypeChoice, Home, TrainConfig};
 use crate::events::heartbeat::Pulse;
-use crate::events::train::{HeadTaken, StepDone, StepRecovered, StepSkipped, TurnsRejected};
+use crate::events::train::{
+    DeviceFound, HeadTaken, StepDone, StepRecovered, StepSkipped, TurnsRejected,
+};
 use crate::events::{emit, now_us};
-use crate::model::{Decoder, SaveDtype};
+use crate::model::{Decoder, Placement, SaveDtype};
 use crate::rollout::{RejectedTurn, Rejection, Step, TrainedTurn, TurnState, Version};
 use crate::store::{Store, Writer};
 use crate::weights::{NewVersion, Registry, WeightsError};
@@ -359,7 +360,9 @@ fn load(
     config: &TrainConfig,
 ) -> Result<Learner, TrainError> {
     registry.verify(version)?;
-    let (dir, device) = (registry.dir(version), Device::flex());
+    let Placement { device, name, reason, .. } = Placement::find(config.device, DtypeChoice::F32)?;
+    emit(DeviceFound { device: name, reason });
+    let dir = registry.dir(version);
     let options = AdamWOptions {
         learning_rate: config.learning_rate,
         beta1: config.beta1,

@@ -1,0 +1,34 @@
+use super::*;
+use crate::config::{DeviceChoice, DtypeChoice};
+
+fn config(dtype: DtypeChoice) -> BenchConfig {
+    BenchConfig {
+        device: DeviceChoice::Cpu,
+        dtype,
+        shape: Shape::Tiny,
+        model: None,
+        batches: vec![1, 3],
+        context: 20,
+        steps: 8,
+        prefill: 40,
+    }
+}
+
+#[tokio::test]
+async fn speed_has_a_figure_for_everything_that_was_asked() {
+    let speed = speed(&config(DtypeChoice::Auto)).await.unwrap();
+    assert_eq!((speed.device.as_str(), speed.dtype, speed.model.as_str()), ("cpu", "f32", "tiny"));
+    let batches: Vec<usize> = speed.decode.iter().map(|decode| decode.batch).collect();
+    assert_eq!(batches, [1, 3]);
+    let figures = speed.decode.iter().flat_map(|decode| [decode.tokens_s, decode.bandwidth_share]);
+    let figures = figures.chain([speed.bandwidth_gb_s, speed.prefill_tokens_s]);
+    assert!(figures.into_iter().all(|figure| figure.is_finite() && figure > 0.0), "{speed:?}");
+}
+
+#[tokio::test]
+async fn the_cpu_is_near_itself_in_f32_and_further_in_bf16() {
+    let same = parity(&config(DtypeChoice::F32)).await.unwrap();
+    assert!(same.within && same.logits_off == 0.0 && same.argmax_same == 1.0, "{same:?}");
+    let rounded = parity(&config(DtypeChoice::Bf16)).await.unwrap();
+    assert!(rounded.within && rounded.logits_off > 1e-5, "{rounded:?}");
+}
