@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -62,6 +62,8 @@ pub(super) enum Command {
     Generate {
         request: GenerateRequest,
         channel: mpsc::Sender<Emitted>,
+        /// To be told when it gets its place.
+        placed: Arc<OnceLock<Instant>>,
         seat: Seat,
     },
     Score {
@@ -191,8 +193,15 @@ impl Engine {
         let seat = self.seat(Line::Reply)?;
         // The reply, its beginning and its end, so that sending never has to wait.
         let (channel, receiver) = mpsc::channel(reply + 3);
-        self.send(Command::Generate { request, channel, seat })?;
-        Ok(Generation { channel: receiver, ended: false })
+        let placed = Arc::default();
+        let generation = Generation {
+            channel: receiver,
+            ended: false,
+            asked: Instant::now(),
+            placed: Arc::clone(&placed),
+        };
+        self.send(Command::Generate { request, channel, placed, seat })?;
+        Ok(generation)
     }
 
     /// Asks for log-probabilities. They come from one version, computed in chunks between the

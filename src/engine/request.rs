@@ -1,9 +1,9 @@
 //! What is asked of the engine, and what comes back.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -159,6 +159,9 @@ pub struct SampledToken {
 pub struct Generation {
     pub(super) channel: mpsc::Receiver<Emitted>,
     pub(super) ended: bool,
+    pub(super) asked: Instant,
+    /// When it got its place.
+    pub(super) placed: Arc<OnceLock<Instant>>,
 }
 
 impl Generation {
@@ -171,6 +174,11 @@ impl Generation {
         let emitted = self.channel.recv().await.unwrap_or(Emitted::Failed(EngineError::Stopped));
         self.ended = matches!(emitted, Emitted::Done { .. } | Emitted::Failed(_));
         Some(emitted)
+    }
+
+    /// How long it waited for its place; none while it does.
+    pub fn queued(&self) -> Option<Duration> {
+        self.placed.get().map(|placed| placed.duration_since(self.asked))
     }
 }
 

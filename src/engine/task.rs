@@ -1,6 +1,7 @@
 //! One request while it is being worked on.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,6 +24,7 @@ pub(super) struct Task {
     /// Given tokens that the prefix cache held.
     pub(super) cached_tokens: usize,
     goal: Goal,
+    placed: Option<Arc<OnceLock<Instant>>>,
     /// None for what nobody asked for.
     _seat: Option<Seat>,
 }
@@ -115,7 +117,19 @@ impl Task {
     }
 
     fn new(tokens: Vec<u32>, goal: Goal, seat: Option<Seat>) -> Self {
-        Self { tokens, cache: None, cached_tokens: 0, goal, _seat: seat }
+        Self { tokens, cache: None, cached_tokens: 0, goal, placed: None, _seat: seat }
+    }
+
+    /// One that tells when it gets its place.
+    pub(super) fn telling_when_placed(self, placed: Arc<OnceLock<Instant>>) -> Self {
+        Self { placed: Some(placed), ..self }
+    }
+
+    pub(super) fn tell_placed(&mut self) {
+        if let Some(placed) = self.placed.take() {
+            // It gets its place once.
+            drop(placed.set(Instant::now()));
+        }
     }
 
     pub(super) fn is_scoring(&self) -> bool {

@@ -266,6 +266,9 @@ async fn more_than_may_wait_is_refused_and_nothing_else_is() {
         EngineOptions { running_max: 2, waiting_max: 3, scoring_max: 1, ..Default::default() };
     let engine = start(script(&[5]).held_by(&gate), options);
     let taken: Vec<_> = (0..5).map(|_| engine.submit(request(&[1], 4)).unwrap()).collect();
+    until(&engine, |stats| stats.running == 2).await;
+    let placed: Vec<bool> = taken.iter().map(|reply| reply.queued().is_some()).collect();
+    assert_eq!(placed, [true, true, false, false, false]);
     assert_eq!(
         engine.submit(request(&[1], 4)).unwrap_err(),
         EngineError::Full { requests: 5 },

@@ -145,9 +145,10 @@ impl Worker {
     fn take(&mut self, command: Command) {
         // An answer that nobody waits for changes nothing.
         match command {
-            Command::Generate { request, channel, seat } => {
+            Command::Generate { request, channel, placed, seat } => {
                 let demand = reply_demand(&request);
-                self.enqueue(demand, Task::reply(request, channel, seat));
+                let task = Task::reply(request, channel, seat);
+                self.enqueue(demand, task.telling_when_placed(placed));
             }
             Command::Score { request, answer, seat } => {
                 let demand = score_demand(&request);
@@ -196,6 +197,7 @@ impl Worker {
             let name = key.adapter.as_deref().unwrap_or_default().to_owned();
             return self.end(ticket, task, End::Failed(EngineError::UnknownAdapter { name }));
         };
+        task.tell_placed();
         match guarded(|| Ok(model.new_cache(memory))) {
             Ok(cache) => task.cache = Some(cache),
             Err(source) => return self.fail(ticket, task, &key, source),
@@ -285,9 +287,11 @@ impl Worker {
         if let Err(source) = settled {
             return self.fail(ticket, task, key, source);
         }
-        match task.take(&part, given, key.version) {
-            Some(end) => self.end(ticket, task, end),
-            None => {
+        // A panic of a grammar, say, ends its request and no more.
+        match guarded(|| Ok(task.take(&part, given, key.version))) {
+            Err(source) => self.fail(ticket, task, key, source),
+            Ok(Some(end)) => self.end(ticket, task, end),
+            Ok(None) => {
                 if let Some(id) = task.sampled(&part) {
                     self.scheduler.push(ticket, id);
                 }

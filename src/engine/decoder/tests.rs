@@ -4,8 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::engine::{Emitted, Engine, EngineOptions, GenerateRequest, SampledToken, ScoreRequest};
-use crate::model::{Causal, Parameter, Parameters, Precision};
+use crate::engine::{
+    Emitted, Engine, EngineOptions, GenerateRequest, Generation, ModelSet, SampledToken,
+    ScoreRequest,
+};
+use crate::model::{Adapter, Causal, Parameter, Parameters, Precision};
 use crate::rollout::{Sampling, Version};
 
 fn golden() -> Decoder {
@@ -32,7 +35,7 @@ fn plain(decoder: &Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
     let positions: Vec<u32> = (0..tokens.len() as u32).collect();
     let hidden = decoder.hidden(tokens, &positions, &mut Causal::default());
     let logits: Vec<f32> = decoder.logits(hidden).try_into_vec_as().unwrap();
-    logits.chunks(192).map(<[f32]>::to_vec).collect()
+    logits.chunks(decoder.config().vocab_size).map(<[f32]>::to_vec).collect()
 }
 
 /// Log-probabilities of `tokens[start..]`, the slow way.
@@ -309,6 +312,24 @@ struct Turn {
     cached_tokens: usize,
 }
 
+async fn read_turn(prompt: Vec<u32>, mut generation: Generation) -> Turn {
+    let (ids, logprobs, version, cached_tokens) = (vec![], vec![], Version(9), 0);
+    let mut turn = Turn { prompt, ids, logprobs, version, cached_tokens };
+    while let Some(emitted) = generation.next().await {
+        match emitted {
+            Emitted::Begun { cached_tokens } => turn.cached_tokens = cached_tokens,
+            Emitted::Token(token) => {
+                turn.ids.push(token.id);
+                turn.logprobs.push(token.logprob);
+                turn.version = token.version;
+            }
+            Emitted::Done { .. } => {}
+            Emitted::Failed(error) => panic!("{error}"),
+        }
+    }
+    turn
+}
+
 /// Four conversations of three turns, two samples each, with a swap under the second turn.
 async fn converse<F: Forward>(models: [F; 2], options: EngineOptions, t: f32) -> Vec<Turn> {
     let [first, second] = models.map(Arc::new);
@@ -331,24 +352,8 @@ async fn converse<F: Forward>(models: [F; 2], options: EngineOptions, t: f32) ->
         let now = second.take_if(|_| turn == 1);
         let swapped = now.map(|second| engine.swap(second, Version(1)));
         let before = turns.len();
-        for (index, mut generation) in asked.into_iter().enumerate() {
-            let prompt = prompts[index / 2].clone();
-            let version = Version(9);
-            let (ids, logprobs, cached_tokens) = (vec![], vec![], 0);
-            let mut turn = Turn { prompt, ids, logprobs, version, cached_tokens };
-            while let Some(emitted) = generation.next().await {
-                match emitted {
-                    Emitted::Begun { cached_tokens } => turn.cached_tokens = cached_tokens,
-                    Emitted::Token(token) => {
-                        turn.ids.push(token.id);
-                        turn.logprobs.push(token.logprob);
-                        turn.version = token.version;
-                    }
-                    Emitted::Done { .. } => {}
-                    Emitted::Failed(error) => panic!("{error}"),
-                }
-            }
-            turns.push(turn);
+        for (index, generation) in asked.into_iter().enumerate() {
+            turns.push(read_turn(prompts[index / 2].clone(), generation).await);
         }
         if let Some(swapped) = swapped {
             swapped.await.unwrap();
@@ -402,4 +407,36 @@ async fn the_prefix_cache_does_not_change_greedy_text() {
         assert_eq!(computed.cached_tokens, 0);
     }
     assert!(cached.iter().map(|turn| turn.cached_tokens).sum::<usize>() > 24 * 64);
+}
+
+#[tokio::test]
+async fn an_adapter_beside_the_base_is_what_one_pass_with_it_says() {
+    let parity = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/parity");
+    let base = Decoder::load(&parity.join("qwen2"), &Device::flex()).unwrap();
+    let adapter = Adapter::load(&parity.join("qwen2-lora"), base.config(), &Device::flex());
+    let models = [base.clone(), base.with_adapter(&adapter.unwrap()).unwrap()];
+    let set = ModelSet::from(Arc::new(base)).with_adapter("a", Arc::new(models[1].clone()));
+    let options = EngineOptions { prefill_chunk: 16, ..EngineOptions::default() };
+    let engine = Engine::start(set, Version(0), options).unwrap();
+    let mut prompt: Vec<u32> = tokens(70, 5).iter().map(|id| id % 96).collect();
+    for cached_tokens in [0, 64] {
+        let asked = [None, Some("a")].map(|adapter| {
+            let sampling =
+                Sampling { temperature: 1.0, seed: 3, max_tokens: 20, ..Sampling::default() };
+            let request = GenerateRequest::new(prompt.clone(), sampling);
+            let adapter = adapter.map(Arc::from);
+            engine.submit(GenerateRequest { adapter, ..request }).unwrap()
+        });
+        let mut said = Vec::new();
+        for (generation, model) in asked.into_iter().zip(&models) {
+            let turn = read_turn(prompt.clone(), generation).await;
+            let ids = [&prompt[..], &turn.ids].concat();
+            let expected = plain_logprobs(model, &ids, prompt.len(), 1.0);
+            assert_close(&turn.logprobs, &expected, 1e-4, "log-probabilities");
+            assert_eq!(turn.cached_tokens, cached_tokens);
+            said.push(turn.logprobs);
+        }
+        assert!((said[0][0] - said[1][0]).abs() > 1e-3, "the adapter says something else");
+        prompt.extend([1, 2, 3]);
+    }
 }
