@@ -47,7 +47,7 @@ where
     for (key, value) in file.iter().chain(&flags) {
         merged.insert(key.clone(), value.clone());
     }
-    let listing = listing(&merged, &file, &flags);
+    let listing = listing(section, &merged, &file, &flags);
     let origin =
         global.config.as_deref().map_or_else(String::new, |path| path.display().to_string());
     let config: C = serde_json::from_value(Value::Object(merged)).map_err(|error| {
@@ -142,7 +142,21 @@ pub fn given(flags: &impl Serialize) -> Map<String, Value> {
     map
 }
 
+/// What holds where a key is not set, if that is more than nothing.
+fn unset(section: &str, key: &str) -> Option<&'static str> {
+    match (section, key) {
+        ("serve", "temperature") => Some("the model's generation_config.json, else 0.6"),
+        ("serve", "top_p") => Some("the model's generation_config.json, else 1"),
+        ("serve", "top_k" | "min_p") => Some("the model's generation_config.json, else 0"),
+        ("serve", "repetition_penalty") => {
+            Some("1 while turns are recorded, else the model's generation_config.json, else 1")
+        }
+        _ => None,
+    }
+}
+
 fn listing(
+    section: &str,
     merged: &Map<String, Value>,
     file: &Map<String, Value>,
     flags: &Map<String, Value>,
@@ -156,7 +170,10 @@ fn listing(
         };
         // Writing to a String cannot fail.
         let _ = match value {
-            Value::Null => writeln!(text, "# {key} is not set  # {origin}"),
+            Value::Null => match unset(section, key) {
+                Some(what) => writeln!(text, "# {key} is not set: {what}  # {origin}"),
+                None => writeln!(text, "# {key} is not set  # {origin}"),
+            },
             value => writeln!(text, "{key} = {value}  # {origin}"),
         };
     }
@@ -193,11 +210,13 @@ mod tests {
         let (_dir, global) = global("[serve]\nport = 1\ntop_k = 7\n");
         let serve =
             resolve(&global, "serve", &Flags { port: Some(2) }, ServeConfig::validate).unwrap();
-        assert_eq!((serve.config.port, serve.config.top_k), (2, 7));
+        assert_eq!((serve.config.port, serve.config.top_k), (2, Some(7)));
         assert_eq!(serve.config.running_max, ServeConfig::default().running_max);
         assert!(serve.listing.contains("port = 2  # flag"), "{}", serve.listing);
         assert!(serve.listing.contains("top_k = 7  # file"), "{}", serve.listing);
         assert!(serve.listing.contains("running_max = 16  # default"), "{}", serve.listing);
+        let model = "# temperature is not set: the model's generation_config.json, else 0.6";
+        assert!(serve.listing.contains(model), "{}", serve.listing);
     }
 
     #[test]

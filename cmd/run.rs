@@ -61,7 +61,7 @@ struct ServePart {
     /// Longest prompt and reply together [default: the model's own limit]
     #[arg(long, value_name = "TOKENS")]
     context_tokens: Option<usize>,
-    /// Sampling temperature where the request does not say
+    /// Sampling temperature where the request does not say [default: the model's, else 0.6]
     #[arg(long, value_name = "T")]
     temperature: Option<f32>,
 }

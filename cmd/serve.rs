@@ -41,15 +41,24 @@ pub struct ServeArgs {
     /// Most tokens of a reply where the request does not say
     #[arg(long, value_name = "TOKENS")]
     pub reply_tokens: Option<usize>,
-    /// Sampling temperature where the request does not say
+    /// Sampling temperature where the request does not say [default: the model's, else 0.6]
     #[arg(long, value_name = "T")]
     pub temperature: Option<f32>,
-    /// Nucleus mass where the request does not say
+    /// Nucleus mass where the request does not say [default: the model's, else 1]
     #[arg(long, value_name = "MASS")]
     pub top_p: Option<f32>,
-    /// Most probable tokens kept where the request does not say; 0 keeps all
+    /// Most probable tokens kept where the request does not say; 0 keeps all [default: the
+    /// model's, else 0]
     #[arg(long, value_name = "K")]
     pub top_k: Option<u32>,
+    /// Least probability beside the most probable token's where the request does not say
+    /// [default: the model's, else 0]
+    #[arg(long, value_name = "SHARE")]
+    pub min_p: Option<f32>,
+    /// Repetition penalty where the request does not say; no turn drawn with one is trained on
+    /// [default: 1 while turns are recorded, else the model's]
+    #[arg(long, value_name = "FACTOR")]
+    pub repetition_penalty: Option<f32>,
     /// Requests decoded at the same time
     #[arg(long, value_name = "N")]
     pub running_max: Option<usize>,

@@ -31,12 +31,20 @@ pub struct ServeConfig {
     pub context_tokens: Option<usize>,
     /// Most tokens of a reply where the request does not say.
     pub reply_tokens: usize,
-    /// Sampling temperature where the request does not say.
-    pub temperature: f32,
-    /// Nucleus mass where the request does not say.
-    pub top_p: f32,
-    /// Most probable tokens kept where the request does not say; 0 keeps all.
-    pub top_k: u32,
+    /// Sampling temperature where the request does not say; if absent, that of the model's
+    /// generation_config.json, else 0.6.
+    pub temperature: Option<f32>,
+    /// Nucleus mass where the request does not say; if absent, the model's, else 1.
+    pub top_p: Option<f32>,
+    /// Most probable tokens kept where the request does not say, 0 keeps all; if absent, the
+    /// model's, else 0.
+    pub top_k: Option<u32>,
+    /// Least probability beside the most probable token where the request does not say; if
+    /// absent, the model's, else 0.
+    pub min_p: Option<f32>,
+    /// Repetition penalty where the request does not say. If absent, 1 while turns are recorded,
+    /// since no turn with a penalty is trained on; else the model's.
+    pub repetition_penalty: Option<f32>,
     /// Requests decoded at the same time.
     pub running_max: usize,
     /// Requests that may wait for a place; one more is answered 429.
@@ -94,9 +102,11 @@ impl Default for ServeConfig {
             model_name: "openclaw".to_owned(),
             context_tokens: None,
             reply_tokens: 8_192,
-            temperature: 0.6,
-            top_p: 1.0,
-            top_k: 0,
+            temperature: None,
+            top_p: None,
+            top_k: None,
+            min_p: None,
+            repetition_penalty: None,
             running_max: 16,
             waiting_max: 256,
             prefill_chunk: 256,
@@ -169,13 +179,15 @@ impl ServeConfig {
         let positive = "a whole number above 0";
         require(self.context_tokens != Some(0), "context_tokens", 0, positive)?;
         require(self.reply_tokens > 0, "reply_tokens", self.reply_tokens, positive)?;
-        require(
-            (0.0..=10.0).contains(&self.temperature),
-            "temperature",
-            self.temperature,
-            "0 (greedy) to 10",
-        )?;
-        require(self.top_p > 0.0 && self.top_p <= 1.0, "top_p", self.top_p, "above 0, at most 1")
+        let number = |key, value: Option<f32>, fits: fn(f32) -> bool, expected| match value {
+            Some(value) => require(fits(value), key, value, expected),
+            None => Ok(()),
+        };
+        let penalty = self.repetition_penalty;
+        number("temperature", self.temperature, |t| (0.0..=10.0).contains(&t), "0 (greedy) to 10")?;
+        number("top_p", self.top_p, |p| p > 0.0 && p <= 1.0, "above 0, at most 1")?;
+        number("min_p", self.min_p, |p| (0.0..=1.0).contains(&p), "0 to 1")?;
+        number("repetition_penalty", penalty, |p| (0.1..=10.0).contains(&p), "0.1 to 10")
     }
 
     fn validate_adapters(&self) -> Result<(), ConfigError> {

@@ -68,6 +68,11 @@ impl AllowedIds {
         }
     }
 
+    /// The bits, id 0 in the lowest of the first word.
+    pub fn words(&self) -> &[u32] {
+        &self.words
+    }
+
     /// How many ids are in.
     pub fn len(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()

@@ -205,9 +205,11 @@ impl Choice<'_> {
     fn apply(&self, logits: &mut [f32]) {
         match self.allowed {
             Some(allowed) => {
-                for (id, logit) in (0_u32..).zip(logits) {
-                    if !allowed.contains(id) {
-                        *logit = f32::NEG_INFINITY;
+                for (word, logits) in allowed.words().iter().zip(logits.chunks_mut(32)) {
+                    for (bit, logit) in (0_u32..).zip(logits) {
+                        if word >> bit & 1 == 0 {
+                            *logit = f32::NEG_INFINITY;
+                        }
                     }
                 }
             }

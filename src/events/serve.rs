@@ -42,6 +42,32 @@ impl Event for ServerReady {
     }
 }
 
+/// How replies are drawn where requests do not say.
+pub struct SamplingDefaults {
+    /// Each parameter with its value and where that comes from.
+    pub settled: String,
+    /// A repetition penalty that the model asks for, and that does not hold: no turn with one is
+    /// trained on.
+    pub penalty_left_out: Option<f32>,
+}
+
+impl Event for SamplingDefaults {
+    const NAME: &'static str = "sampling_defaults";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        let settled = &self.settled;
+        match self.penalty_left_out {
+            None => format!("replies are drawn with {settled}"),
+            Some(penalty) => format!(
+                "replies are drawn with {settled}; the model asks for a repetition_penalty of \
+                 {penalty}, which is left out so that turns can be trained on (set \
+                 `repetition_penalty` to have it)"
+            ),
+        }
+    }
+}
+
 /// A turn stands in the store.
 pub struct TurnRecorded {
     /// The turn.

@@ -53,10 +53,9 @@ const STEP_FUEL: u64 = 200_000;
 /// let renderer = Renderer::open("model".as_ref())?;
 /// let grammars = Grammars::new(&renderer)?; // once, at the start
 ///
-/// // `response_format`, as the request has it; `None` for plain text.
-/// let format = json!({"type": "json_schema", "json_schema": {"name": "city", "schema":
-///     {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}}});
-/// let shape = Shape::response_format(&format)?;
+/// // A schema, with an error for what cannot be enforced.
+/// let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}});
+/// let shape = Shape::JsonSchema { schema, strict: true };
 /// // `tool_choice`: "required" (any of the tools) or one function by its name.
 /// let tools = json!([{"type": "function", "function": {"name": "read", "parameters": {}}}]);
 /// let parallel = true; // `parallel_tool_calls`

@@ -55,34 +55,6 @@ pub struct Tool {
 }
 
 impl Shape {
-    /// What `response_format` asks for; `None` for text.
-    ///
-    /// # Errors
-    /// [`RenderError::Request`], which names the field.
-    pub fn response_format(format: &Value) -> Result<Option<Self>, RenderError> {
-        let kind = format.get("type").and_then(Value::as_str);
-        match kind {
-            _ if format.is_null() => Ok(None),
-            Some("text") => Ok(None),
-            Some("json_object") => Ok(Some(Self::JsonObject)),
-            Some("json_schema") => {
-                let wanted = &format["json_schema"];
-                let schema = wanted
-                    .get("schema")
-                    .filter(|schema| schema.is_object() || **schema == Value::Bool(true));
-                let schema = schema.ok_or_else(|| {
-                    RenderError::request(SCHEMA, "expected a JSON schema: an object")
-                })?;
-                let strict = wanted["strict"].as_bool().unwrap_or(false);
-                Ok(Some(Self::JsonSchema { schema: schema.clone(), strict }))
-            }
-            _ => Err(RenderError::request(
-                "response_format.type",
-                "expected `text`, `json_object` or `json_schema`",
-            )),
-        }
-    }
-
     /// Calls of the request's `tools`: of the one with this name (exactly one call), else of any
     /// (one, or several if `parallel`).
     ///

@@ -6,6 +6,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::engine::fake::{Fake, Habit};
+use crate::engine::{Emitted, Engine, EngineOptions, GenerateRequest};
+use crate::rollout::{FinishReason, Sampling, Version};
 
 fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/model")
@@ -155,6 +158,50 @@ fn whatever_is_drawn_validates() {
         }
     }
     assert!(ended > 20, "{ended} of 40 ended");
+}
+
+#[tokio::test]
+async fn what_an_engine_draws_validates() {
+    let bench = Bench::new();
+    // More rows than the tokenizer has ids, as models have them.
+    let vocab = bench.renderer.vocab_size() + 45;
+    let fake = Fake::new(vocab, 4096, Habit::Hash(4));
+    let engine = Engine::start(Arc::new(fake), Version::BASE, EngineOptions::default()).unwrap();
+    let grammar = bench.compile(&schema(person()));
+    let replies: Vec<_> = (0..12)
+        .map(|seed| {
+            let sampling = Sampling { seed, max_tokens: 300, ..Sampling::default() };
+            let request = GenerateRequest {
+                stop_ids: bench.renderer.stop_ids().into(),
+                constraint: Some(grammar.constraint()),
+                ..GenerateRequest::new(vec![1, 2, 3], sampling)
+            };
+            engine.submit(request).unwrap()
+        })
+        .collect();
+    let validator = jsonschema::validator_for(&person()).unwrap();
+    let mut forced = 0;
+    for mut reply in replies {
+        let mut ids = Vec::new();
+        let reason = loop {
+            match reply.next().await.unwrap() {
+                Emitted::Begun { .. } => {}
+                Emitted::Token(token) => {
+                    forced += usize::from(token.forced);
+                    assert!(token.drawn_logprob <= 0.0 && token.logprob < 0.0);
+                    ids.push(token.id);
+                }
+                Emitted::Done { reason } => break reason,
+                Emitted::Failed(error) => panic!("{error}"),
+            }
+        };
+        if reason == FinishReason::Stop {
+            let text = bench.renderer.decode(&ids).unwrap();
+            let value: Value = serde_json::from_str(&text).unwrap();
+            assert!(validator.is_valid(&value), "{text}");
+        }
+    }
+    assert!(forced > 12, "{forced}");
 }
 
 #[test]
@@ -362,27 +409,14 @@ fn what_cannot_be_compiled_is_named() {
 }
 
 #[test]
-fn requests_are_read_and_their_faults_named() {
-    let read = |format: Value| Shape::response_format(&format).unwrap();
-    assert_eq!(read(Value::Null), None);
-    assert_eq!(read(json!({"type": "text"})), None);
-    assert_eq!(read(json!({"type": "json_object"})), Some(Shape::JsonObject));
-    let format =
-        json!({"type": "json_schema", "json_schema": {"schema": {"a": 1}, "strict": true}});
-    assert_eq!(read(format), Some(schema(json!({"a": 1}))));
-    let fault = |result: Result<Option<Shape>, RenderError>| match result.unwrap_err() {
+fn tools_that_cannot_be_called_are_named() {
+    let fault = |tools: &Value, named| match Shape::tool_calls(tools, named, true).unwrap_err() {
         RenderError::Request { at, .. } => at,
         other => panic!("{other}"),
     };
-    assert_eq!(fault(Shape::response_format(&json!({"type": "xml"}))), "response_format.type");
-    for schema in [json!(null), json!({}), json!({"schema": 1}), json!({"schema": []})] {
-        let format = json!({"type": "json_schema", "json_schema": schema});
-        assert_eq!(fault(Shape::response_format(&format)), "response_format.json_schema.schema");
-    }
-    let calls = |tools: &Value, named| fault(Shape::tool_calls(tools, named, true).map(Some));
-    assert_eq!(calls(&json!([]), None), "tool_choice");
-    assert_eq!(calls(&tools(), Some("none")), "tool_choice.function.name");
-    assert_eq!(calls(&json!([{"function": {}}]), None), "tools[0].function.name");
+    assert_eq!(fault(&json!([]), None), "tool_choice");
+    assert_eq!(fault(&tools(), Some("none")), "tool_choice.function.name");
+    assert_eq!(fault(&json!([{"function": {}}]), None), "tools[0].function.name");
 }
 
 #[test]

@@ -140,7 +140,7 @@ async fn scores(
     let Some(top_logprobs) = request.logprobs.filter(|_| request.echo) else {
         return Ok(Vec::new());
     };
-    let temperature = request.sampling.temperature.unwrap_or(server.config.temperature);
+    let temperature = request.sampling.temperature.unwrap_or(server.sampling.temperature);
     let adapter = draw::adapter(server, request.model.as_deref());
     let scored = prompts.iter().map(|ids| {
         let (ids, adapter) = (ids.clone(), adapter.clone());

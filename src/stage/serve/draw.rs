@@ -20,14 +20,14 @@ pub(super) fn sampling(
     if room == 0 {
         return Err(ApiError::context_length(prompt_tokens, server.context));
     }
-    let config = &server.config;
+    let left_open = &server.sampling;
     let max_tokens = u32::try_from(max_tokens.min(room)).unwrap_or(u32::MAX);
     Ok(Sampling {
-        temperature: fields.temperature.unwrap_or(config.temperature),
-        top_p: fields.top_p.unwrap_or(config.top_p),
-        top_k: fields.top_k.unwrap_or(config.top_k),
-        min_p: fields.min_p.unwrap_or(0.0),
-        repetition_penalty: fields.repetition_penalty.unwrap_or(1.0),
+        temperature: fields.temperature.unwrap_or(left_open.temperature),
+        top_p: fields.top_p.unwrap_or(left_open.top_p),
+        top_k: fields.top_k.unwrap_or(left_open.top_k),
+        min_p: fields.min_p.unwrap_or(left_open.min_p),
+        repetition_penalty: fields.repetition_penalty.unwrap_or(left_open.repetition_penalty),
         presence_penalty: fields.presence_penalty.unwrap_or(0.0),
         frequency_penalty: fields.frequency_penalty.unwrap_or(0.0),
         logit_bias: fields.logit_bias.clone(),

@@ -11,6 +11,7 @@ mod chat;
 mod choices;
 mod completions;
 mod conversation;
+mod defaults;
 mod doors;
 mod draw;
 mod drawn;
@@ -159,6 +160,8 @@ fn open<F: Forward>(
         let model = |source| ServeError::Model { dir: dir.clone(), source };
         let base = Arc::new((parts.load)(&dir).map_err(model)?);
         let (vocab, context) = (base.vocab(), base.context());
+        let (sampling, told) = defaults::sampling(&config, renderer.generation_defaults());
+        emit(told);
         fits_together(&config, &renderer, vocab, context)?;
         let adapters =
             config.adapter_dirs().map(|(name, dir)| (name.to_owned(), dir.to_owned())).collect();
@@ -172,6 +175,7 @@ fn open<F: Forward>(
             metrics: Metrics::new(&engine, Arc::clone(recorder.figures()), config.cache_tokens),
             config,
             grammars: Grammars::new(&renderer)?,
+            sampling,
             renderer: Arc::new(renderer),
             engine,
             recorder,

@@ -19,7 +19,7 @@ use crate::events::emit;
 use crate::events::serve::{DeviceFound, ReplyServed, ToolCallMalformed};
 use crate::model::{Adapter, Decoder, Placement, Precision};
 use crate::render::{Grammars, Renderer};
-use crate::rollout::Version;
+use crate::rollout::{Sampling, Version};
 
 /// Loads the weights in a directory; called on threads that may block.
 pub type Load<F> = dyn Fn(&Path) -> Result<F, LoadError> + Send + Sync;
@@ -69,6 +69,8 @@ impl Parts<Decoder> {
 /// One running server.
 pub(super) struct Server {
     pub(super) config: ServeConfig,
+    /// How a reply is drawn where its request does not say.
+    pub(super) sampling: Sampling,
     pub(super) renderer: Arc<Renderer>,
     pub(super) grammars: Grammars,
     pub(super) engine: Engine,
