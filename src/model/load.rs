@@ -138,7 +138,9 @@ impl Reader<'_> {
         into: &mut Parameters,
     ) -> Result<(), ModelError> {
         let path = self.path;
-        for (name, view) in file.iter() {
+        // In the order of names, so that the same fault is named each time.
+        let views: BTreeMap<&str, TensorView<'_>> = file.iter().collect();
+        for (name, view) in views {
             let Some(spec) = self.specs.get(name) else {
                 if (self.may_ignore)(name) {
                     continue;
