@@ -174,19 +174,29 @@ impl<B: Clone> PrefixTree<B> {
         self.held
     }
 
-    /// Of the chains of version `from`, the one used last whose tokens the same adapter of `to`
-    /// lacks: the model of `to` that should know it, the chain's tokens, and how many of them it
-    /// lacks. Only models whose blocks are kept count.
-    pub fn lacking(&self, from: Version, to: Version) -> Option<(ModelKey, Vec<u32>, usize)> {
-        let leaf = |node: &&Node<B>| node.children.is_empty() && node.key.version == from;
-        let mut leaves: Vec<&Node<B>> = self.nodes.values().filter(leaf).collect();
-        leaves.sort_by_key(|node| std::cmp::Reverse(node.used));
-        leaves.into_iter().find_map(|leaf| {
-            let key = ModelKey { version: to, adapter: leaf.key.adapter.clone() };
+    /// The number that the next node will have.
+    pub fn mark(&self) -> NodeId {
+        NodeId(self.next)
+    }
+
+    /// Of the chains of version `from`, as far as they were there before `mark`, the one used last
+    /// that the same adapter of `to` lacks something of: the model of `to` that should know it,
+    /// the chain's tokens, and how many of them it lacks. Only models whose blocks are kept count.
+    pub fn lacking(
+        &self,
+        from: Version,
+        to: Version,
+        mark: NodeId,
+    ) -> Option<(ModelKey, Vec<u32>, usize)> {
+        let leaf = |node: &Node<B>| node.children.is_empty() && node.key.version == from;
+        let mut leaves: Vec<_> = self.nodes.iter().filter(|(_, node)| leaf(node)).collect();
+        leaves.sort_by_key(|(_, node)| std::cmp::Reverse(node.used));
+        leaves.into_iter().find_map(|(&leaf, node)| {
+            let key = ModelKey { version: to, adapter: node.key.adapter.clone() };
             if !self.kept.contains(&key) {
                 return None;
             }
-            let chain = self.chain(leaf);
+            let chain = self.chain(leaf, mark);
             let mut parent = None;
             for (known, tokens) in chain.iter().enumerate() {
                 parent = self.find(&key, parent, tokens);
@@ -199,11 +209,16 @@ impl<B: Clone> PrefixTree<B> {
         })
     }
 
-    /// The blocks' tokens from the first one down to `leaf`.
-    fn chain<'a>(&'a self, leaf: &'a Node<B>) -> Vec<&'a [u32]> {
-        let above = |node: &&Node<B>| node.parent.and_then(|parent| self.nodes.get(&parent));
-        let mut chain: Vec<&[u32]> =
-            std::iter::successors(Some(leaf), above).map(|node| &*node.tokens).collect();
+    /// The blocks' tokens from the first one down to `leaf`, but for those from `mark` on.
+    fn chain(&self, leaf: NodeId, mark: NodeId) -> Vec<&[u32]> {
+        let mut chain = Vec::new();
+        let mut next = Some(leaf);
+        while let Some((id, node)) = next.and_then(|id| Some((id, self.nodes.get(&id)?))) {
+            if id < mark {
+                chain.push(&*node.tokens);
+            }
+            next = node.parent;
+        }
         chain.reverse();
         chain
     }

@@ -316,7 +316,8 @@ impl<B: Clone> Scheduler<B> {
     }
 
     /// Whether the next block of a sequence could be adopted if it were there, and another one is
-    /// in the middle of computing it.
+    /// in the middle of computing it: a reply, whose turn comes. A chain that is warmed may stand
+    /// still for long.
     fn another_computes_the_next_block(&self, ticket: Ticket) -> bool {
         let Some(own) = self.active.get(&ticket) else { return false };
         let next = own.len..own.len + self.limits.block;
@@ -324,7 +325,7 @@ impl<B: Clone> Scheduler<B> {
             return false;
         }
         self.active.values().any(|other| {
-            other.gives()
+            other.line == Some(Line::Reply)
                 && other.len > own.len
                 && other.chain.len() == own.chain.len()
                 && other.chain.last() == own.chain.last()

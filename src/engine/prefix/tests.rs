@@ -101,7 +101,8 @@ fn a_version_lacks_the_chains_that_only_the_other_one_has() {
         let chain = walk(&mut tree, &key(0), tokens);
         tree.release(&chain);
     }
-    let lacking = |tree: &PrefixTree<Vec<u32>>| tree.lacking(Version(0), Version(1));
+    let end = tree.mark();
+    let lacking = |tree: &PrefixTree<Vec<u32>>| tree.lacking(Version(0), Version(1), end);
     assert_eq!(lacking(&tree), Some((key(1), vec![5], 1)), "used last");
     let chain = walk(&mut tree, &key(1), &[5]);
     tree.release(&chain);
@@ -112,6 +113,11 @@ fn a_version_lacks_the_chains_that_only_the_other_one_has() {
     let chain = walk(&mut tree, &key(1), &[1, 2, 3]);
     tree.release(&chain);
     assert_eq!(lacking(&tree), None);
+    let chain = walk(&mut tree, &key(0), &[5, 6]);
+    tree.release(&chain);
+    assert_eq!(lacking(&tree), None, "the 6 came later");
+    let later = tree.lacking(Version(0), Version(1), tree.mark());
+    assert_eq!(later, Some((key(1), vec![5, 6], 1)));
 }
 
 #[test]
@@ -167,7 +173,7 @@ fn check(tree: &PrefixTree<Vec<u32>>, held: &[Vec<NodeId>], kept: &BTreeSet<Mode
         for child in node.children.values() {
             assert_eq!(tree.nodes[child].parent, Some(*id));
         }
-        let chain: Vec<u32> = tree.chain(node).concat();
+        let chain: Vec<u32> = tree.chain(*id, tree.mark()).concat();
         assert_eq!(node.block, chain, "it stands where it was put");
     }
     assert!(holders.keys().all(|id| tree.nodes.contains_key(id)), "what is held is there");

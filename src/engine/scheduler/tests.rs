@@ -525,6 +525,40 @@ fn a_version_goes_live_once_it_knows_what_was_used_last() {
 }
 
 #[test]
+fn warming_does_not_run_after_streams_forever() {
+    let limits = Limits { blocks_max: 1000, warm_blocks_max: 1000, ..LIMITS };
+    let mut scheduler: Scheduler<Block> = Scheduler::new(limits, Version(0), adapters(&[]));
+    for n in 0..4 {
+        scheduler.enqueue(reply(n * 100, 1 + n as usize, 900));
+    }
+    admit(&mut scheduler);
+    (0..20).for_each(|_| drop(step(&mut scheduler)));
+    swap(&mut scheduler, 1);
+    let mut warmed = 0;
+    while scheduler.go_live().is_none() {
+        // Each step a stream completes a block, and one is computed of those.
+        drop(scheduler.warm());
+        let batches = scheduler.plan().batches;
+        for part in batches.values().flatten() {
+            let (Part::Decode(ticket) | Part::Given { ticket, .. }) = part;
+            let block = |_| Ok::<_, ()>(Arc::new((base(), Vec::new())));
+            scheduler.settle(*ticket, block).expect("sharing never fails");
+            match part {
+                Part::Decode(_) => scheduler.push(*ticket, 1),
+                Part::Given { tokens, last, .. } => {
+                    warmed += tokens.len();
+                    if *last {
+                        scheduler.finish(*ticket);
+                    }
+                }
+            }
+        }
+        assert!(warmed < 500, "it runs after them");
+    }
+    assert!(warmed > 80, "{warmed}");
+}
+
+#[test]
 fn warming_gives_way_to_whoever_is_here() {
     let mut scheduler = new();
     let first = scheduler.enqueue(reply(100, 40, 44));

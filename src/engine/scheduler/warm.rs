@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Active, Admitted, Scheduler, Ticket};
-use crate::engine::prefix::ModelKey;
+use crate::engine::prefix::{ModelKey, NodeId};
 use crate::rollout::Version;
+
+/// How often what was added meanwhile is made up for: streams add to the tree all the time, and
+/// the version that waits shall not run after them.
+const PASSES: usize = 3;
 
 /// A version that waits to go live.
 #[derive(Debug)]
@@ -14,6 +18,9 @@ pub(super) struct Pending {
     adapters: BTreeSet<Arc<str>>,
     /// Blocks that may still be computed for it; 0 once it is warm enough.
     blocks_left: usize,
+    /// Only what was in the tree before this is computed for it, in this pass.
+    mark: NodeId,
+    passes_left: usize,
     /// The chain that is being computed.
     pub(super) sequence: Option<Ticket>,
 }
@@ -25,7 +32,9 @@ impl<B: Clone> Scheduler<B> {
         let displaced = self.cancel_swap();
         let cached = self.limits.prefix_cache;
         let blocks_left = if cached { self.limits.warm_blocks_max } else { 0 };
-        self.pending = Some(Pending { version, adapters, blocks_left, sequence: None });
+        let (mark, passes_left) = (self.tree.mark(), PASSES - 1);
+        let pending = Pending { version, adapters, blocks_left, mark, passes_left, sequence: None };
+        self.pending = Some(pending);
         self.keep();
         displaced
     }
@@ -51,7 +60,14 @@ impl<B: Clone> Scheduler<B> {
             return None;
         }
         let (block, blocks_left) = (self.limits.block, pending.blocks_left);
-        let lacking = self.tree.lacking(self.live, pending.version);
+        let lacking = loop {
+            let lacking = self.tree.lacking(self.live, pending.version, pending.mark);
+            if lacking.is_some() || pending.passes_left == 0 {
+                break lacking;
+            }
+            pending.passes_left -= 1;
+            pending.mark = self.tree.mark();
+        };
         // Nothing else is started once this is 0.
         pending.blocks_left = 0;
         let (key, mut tokens, lacks) = lacking?;
