@@ -226,3 +226,52 @@ async fn a_store_that_cannot_be_written_costs_no_reply() {
     let summary = server.stop().await;
     assert_eq!((summary.turns, summary.not_recorded), (2, 1));
 }
+
+#[tokio::test]
+async fn what_a_request_leaves_open_is_the_configurations_or_the_models() {
+    let model = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir("testdata/model").unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, model.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let wishes = json!({"eos_token_id": [4089, 4087], "temperature": 0.3, "top_p": 0.8,
+        "top_k": 20, "repetition_penalty": 1.05, "max_length": 20, "do_sample": false});
+    std::fs::write(model.path().join("generation_config.json"), wishes.to_string()).unwrap();
+    let model = Some(model.path().to_str().unwrap().into());
+    let config = ServeConfig { model, top_p: Some(0.9), ..config() };
+    let server = start_with(config, always(hashes(3))).await;
+    server.plain(&with(ask("hello"), json!({"max_tokens": 5}))).await;
+    let sampling = server.turns().pop().unwrap().sampling;
+    assert_eq!((sampling.temperature, sampling.top_p, sampling.top_k), (0.3, 0.9, 20));
+    assert_eq!(sampling.repetition_penalty, 1.0, "a turn with one could not be trained on");
+    let said = json!({"max_tokens": 5, "temperature": 1.5, "top_k": 7, "repetition_penalty": 1.2});
+    server.plain(&with(ask("hello again"), said)).await;
+    let turns = server.turns();
+    let sampling = turns.iter().map(|turn| &turn.sampling).find(|s| s.top_k == 7).unwrap();
+    assert_eq!((sampling.temperature, sampling.repetition_penalty), (1.5, 1.2));
+}
+
+#[tokio::test]
+async fn how_a_reply_was_really_drawn_is_recorded() {
+    let server = start(hashes(4)).await;
+    let record = async |more: Value| {
+        let body = with(ask("hello"), json!({"max_tokens": 20, "temperature": 1, "seed": 2}));
+        let id = server.plain(&with(body, more)).await["id"].clone();
+        let turns = server.turns();
+        let own = |turn: &&openclaw_rl::rollout::Turn| id == format!("chatcmpl-{}", turn.turn_id);
+        turns.iter().find(own).unwrap().clone()
+    };
+    let plain = record(json!({})).await;
+    assert!(plain.drawn_logprobs.is_empty() && plain.forced.is_empty(), "nothing came between");
+    assert_eq!(plain.constraint, None);
+    let cut = record(json!({"top_k": 3})).await;
+    assert_eq!(cut.drawn_logprobs.len(), cut.response_ids.len());
+    for (drawn, recorded) in cut.drawn_logprobs.iter().zip(&cut.response_logprobs) {
+        assert!(drawn > recorded && *drawn > -4.0, "one of three: {drawn} for {recorded}");
+    }
+    let penalised = record(json!({"presence_penalty": 1.5, "logit_bias": {"7": 30}})).await;
+    assert_eq!(penalised.response_ids[0], 7);
+    assert!(penalised.drawn_logprobs[0] > -1e-3 && penalised.response_logprobs[0] < -1.0);
+    assert_eq!(penalised.sampling.logit_bias, [(7, 30.0)]);
+    assert!(penalised.sampling.shifts_logits());
+}
