@@ -178,6 +178,12 @@ async fn adapters_come_and_go_and_survive_swaps() {
     assert_eq!((status, &answer["success"]), (200, &json!(true)));
     let both = json!({"ann": "/adapters/ann", "bob": "/adapters/bob"});
     assert_eq!(answer["loaded_adapters"], both);
+    let by = async |name: &str| {
+        let asked = with(ask("who?"), json!({"model": name, "max_tokens": 20}));
+        let mut answer = server.plain(&asked).await;
+        answer["choices"][0]["message"]["content"].take()
+    };
+    assert_eq!(by("ann").await, "ann");
 
     for (wrong, param) in [
         (load("ann"), "lora_name"),
@@ -199,11 +205,13 @@ async fn adapters_come_and_go_and_survive_swaps() {
     let ids: Vec<&Value> = models["data"].as_array().unwrap().iter().map(|m| &m["id"]).collect();
     assert_eq!(ids, ["openclaw", "ann", "bob"]);
     assert_eq!(models["data"][1]["parent"], "openclaw");
+    assert_eq!((by("ann").await, by("bob").await), (json!("ann"), json!("bob")));
     assert_eq!(server.json("/server_info").await["adapters"], json!(["ann", "bob"]));
 
     let unload = json!({"lora_name": "ann"});
     let (status, answer) = told(&server, "/unload_lora_adapter", unload.clone()).await;
     assert_eq!((status, &answer["loaded_adapters"]), (200, &json!({"bob": "/adapters/bob"})));
+    assert_ne!(by("ann").await, "ann", "the base answers");
     let (status, answer) = told(&server, "/unload_lora_adapter", unload).await;
     assert_eq!((status, &answer["error"]["code"]), (404, &json!("adapter_not_found")));
     let (status, _) = told(&server, "/load_lora_adapter", load("ann")).await;

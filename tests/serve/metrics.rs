@@ -40,6 +40,7 @@ async fn a_reply_is_counted_and_measured() {
     for histogram in [
         "time_to_first_token_seconds",
         "e2e_request_latency_seconds",
+        "request_queue_time_seconds",
         "request_prefill_time_seconds",
         "request_decode_time_seconds",
         "request_prompt_tokens",

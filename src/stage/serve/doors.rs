@@ -2,27 +2,22 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use bytes::BytesMut;
-use futures::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
+use super::bodies::Bodies;
 use super::errors::{ApiError, ServeError};
 use super::listen::Held;
 use super::metrics::At;
 use super::state::Server;
 use crate::config::ServeConfig;
 use crate::protocol::BadField;
-
-/// Bytes that are read and dropped of a body that is too large.
-const EXCESS_MAX: usize = 64 << 20;
 
 /// A key whose digest alone is kept, so that comparing takes the same time whatever is compared.
 #[derive(PartialEq, Eq)]
@@ -77,8 +72,7 @@ pub(super) struct Doors {
     /// Requests that may still come.
     requests: Arc<Semaphore>,
     requests_max: usize,
-    body_bytes_max: usize,
-    body_max: Duration,
+    bodies: Bodies,
     messages_max: usize,
 }
 
@@ -106,8 +100,7 @@ impl Doors {
             admin_over_network: config.admin_over_network(),
             requests: Arc::new(Semaphore::new(config.requests_max)),
             requests_max: config.requests_max,
-            body_bytes_max: config.body_bytes_max,
-            body_max: Duration::from_millis(config.body_timeout_ms),
+            bodies: Bodies::new(config),
             messages_max: config.messages_max,
         })
     }
@@ -244,8 +237,8 @@ impl Guard {
             return error.into_response();
         };
         let (parts, body) = request.into_parts();
-        match read_body(doors, body).await {
-            Ok(body) => {
+        match doors.bodies.read(body).await {
+            Ok((body, _room)) => {
                 let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
                 // A request is in flight until its last byte was sent.
                 answer.map(|body| Body::new(Held::new(body, place)))
@@ -253,47 +246,6 @@ impl Guard {
             Err(error) => error.into_response(),
         }
     }
-}
-
-/// Reads the whole body, within its limits of size and time.
-async fn read_body(doors: &Doors, body: Body) -> Result<Bytes, ApiError> {
-    let (limit, limit_time) = (doors.body_bytes_max, doors.body_max);
-    let kind = "invalid_request_error";
-    match tokio::time::timeout(limit_time, collect(body, limit)).await {
-        Ok(Ok(Some(bytes))) => Ok(bytes),
-        Ok(Ok(None)) => {
-            let message = format!("the request's body is larger than {limit} bytes");
-            let status = StatusCode::PAYLOAD_TOO_LARGE;
-            Err(ApiError::new(status, kind, message, Some("body_too_large")))
-        }
-        Ok(Err(error)) => {
-            let message = format!("the request's body could not be read: {error}");
-            Err(ApiError::bad_request(message, Some("body_unreadable")))
-        }
-        Err(_) => {
-            let message = format!("the request's body took longer than {limit_time:?}");
-            let status = StatusCode::REQUEST_TIMEOUT;
-            Err(ApiError::new(status, kind, message, Some("body_too_slow")))
-        }
-    }
-}
-
-/// The body, or `None` if it is larger than `limit` bytes. What is too much is read and dropped
-/// within reason, since a client that still writes would not see the answer.
-async fn collect(body: Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
-    let mut frames = body.into_data_stream();
-    let mut bytes = BytesMut::new();
-    let mut read = 0_usize;
-    while let Some(frame) = frames.next().await {
-        let frame = frame?;
-        read = read.saturating_add(frame.len());
-        if read <= limit {
-            bytes.extend_from_slice(&frame);
-        } else if read > limit.saturating_add(EXCESS_MAX) {
-            break;
-        }
-    }
-    Ok((read <= limit).then(|| bytes.freeze()))
 }
 
 pub(super) async fn unknown(method: Method, uri: Uri) -> ApiError {

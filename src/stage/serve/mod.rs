@@ -7,6 +7,7 @@
 
 mod admin;
 mod asker;
+mod bodies;
 mod chat;
 mod choices;
 mod completions;

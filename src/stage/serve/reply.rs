@@ -179,6 +179,7 @@ impl Reply {
             match emitted {
                 Some(Emitted::Begun { cached_tokens }) => {
                     self.served.begun(cached_tokens);
+                    self.served.queued = generation.queued();
                 }
                 Some(Emitted::Token(token)) => {
                     self.served.token();
