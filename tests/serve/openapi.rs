@@ -68,7 +68,8 @@ impl Page {
                 let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
                 for data in data.filter(|data| *data != "[DONE]") {
                     let value = serde_json::from_str(data).expect("JSON");
-                    self.validate(&what, &media["x-event-data"], &value);
+                    let schema = &media["schema"]["properties"]["data"]["contentSchema"];
+                    self.validate(&what, schema, &value);
                 }
             }
             _ => {}

@@ -39,7 +39,9 @@ pub(super) async fn update_weights(
     let dir = PathBuf::from(&request.model_path);
     let version = version(&request, &dir)?;
     let begun = Instant::now();
-    let answer = match swap(&server, dir, version).await {
+    let (swapping, from) = (Arc::clone(&server), dir);
+    let swapped = to_its_end(&server, async move { swap(&swapping, from, version).await }).await?;
+    let answer = match swapped {
         Ok(()) => {
             emit(WeightsLive { version: version.0, took_ms: begun.elapsed().as_millis() });
             let message = format!("weights version {version} is live");
@@ -100,7 +102,7 @@ async fn swap(
         .map_err(|message| (StatusCode::BAD_REQUEST, message))?
     };
     let outcome = answer.await;
-    server.weights.forget(&server.engine);
+    server.weights.forget(&server.engine, outcome.is_err().then_some(version));
     outcome.map_err(|error| {
         let status = match &error {
             EngineError::OtherModel { .. } => StatusCode::BAD_REQUEST,
@@ -151,7 +153,13 @@ pub(super) async fn load_adapter(
     State(server): State<Arc<Server>>,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let LoadAdapter { lora_name: name, lora_path } = LoadAdapter::parse(read_json(&body)?)?;
+    let adapter = LoadAdapter::parse(read_json(&body)?)?;
+    let loading = Arc::clone(&server);
+    to_its_end(&server, async move { load(&loading, adapter).await }).await?
+}
+
+async fn load(server: &Arc<Server>, adapter: LoadAdapter) -> Result<Json<Value>, ApiError> {
+    let LoadAdapter { lora_name: name, lora_path } = adapter;
     let _turn = server.weights.turn.lock().await;
     let known = server.weights.adapters();
     let problem = if known.contains_key(&name) || name == server.config.model_name {
@@ -165,7 +173,7 @@ pub(super) async fn load_adapter(
         return Err(BadField::new("lora_name", problem).into());
     }
     let dir = PathBuf::from(lora_path);
-    let (loading, at, called) = (Arc::clone(&server), dir.clone(), name.clone());
+    let (loading, at, called) = (Arc::clone(server), dir.clone(), name.clone());
     let answer =
         blocking(move || loading.weights.load_adapter(&loading.engine, &called, &at)).await?;
     let answer = answer.map_err(|error| BadField::new("lora_path", chain(&error)))?;
@@ -173,7 +181,7 @@ pub(super) async fn load_adapter(
     emit(AdapterLoaded { name: name.clone() });
     let message = format!("adapter `{name}` is served");
     server.weights.remember_adapter(name, dir);
-    Ok(Json(adapters_loaded(&server, &message)))
+    Ok(Json(adapters_loaded(server, &message)))
 }
 
 /// `POST /unload_lora_adapter`: answers once the last reply of the adapter has ended.
@@ -194,6 +202,15 @@ pub(super) async fn unload_adapter(
     answer.await?;
     emit(AdapterUnloaded { name: name.clone() });
     Ok(Json(adapters_loaded(&server, &format!("adapter `{name}` is no longer served"))))
+}
+
+/// What changes the server is not left half done where its asker goes away.
+async fn to_its_end<T: Send + 'static>(
+    server: &Server,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = server.replies.spawn(work).await;
+    done.map_err(|error| ApiError::internal(format!("a task broke: {error}")))
 }
 
 fn adapters_loaded(server: &Server, message: &str) -> Value {

@@ -96,6 +96,8 @@ pub(super) struct Weights {
     models: Box<dyn Models>,
     directories: Mutex<BTreeMap<Version, PathBuf>>,
     adapters: Mutex<Adapters>,
+    /// The version that was loaded last: the engine may not have heard of it yet.
+    last: Mutex<Version>,
     /// One thing is loaded at a time.
     pub(super) turn: tokio::sync::Mutex<()>,
 }
@@ -121,6 +123,7 @@ impl Weights {
             models: Box::new(models),
             directories: Mutex::new(BTreeMap::from([(version, dir)])),
             adapters: Mutex::new(adapters),
+            last: Mutex::new(version),
             turn: tokio::sync::Mutex::new(()),
         };
         Ok((weights, set))
@@ -134,11 +137,10 @@ impl Weights {
         dir: &Path,
         version: Version,
     ) -> Result<Answer<()>, LoadError> {
-        let set = self.models.version(dir, version, &self.adapters());
-        let set = set.inspect_err(|_| self.forget(engine))?;
-        let answer = engine.swap(set, version);
+        *lock(&self.last) = version;
+        let set = self.models.version(dir, version, &self.adapters())?;
         lock(&self.directories).insert(version, dir.to_owned());
-        Ok(answer)
+        Ok(engine.swap(set, version))
     }
 
     /// Loads an adapter and hands it to the engine. Blocks while it loads.
@@ -152,10 +154,12 @@ impl Weights {
         self.models.adapter(engine, live, name, dir)
     }
 
-    /// Lets go of what the engine holds no longer.
-    pub(super) fn forget(&self, engine: &Engine) {
+    /// Lets go of what the engine holds no longer, and of a version that it refused.
+    pub(super) fn forget(&self, engine: &Engine, refused: Option<Version>) {
         let stats = engine.stats();
-        let held: Vec<Version> = stats.live.into_iter().chain(stats.pending).collect();
+        let waiting = stats.pending.into_iter().chain([*lock(&self.last)]);
+        let wanted = waiting.filter(|version| Some(*version) != refused);
+        let held: Vec<Version> = stats.live.into_iter().chain(wanted).collect();
         self.models.keep(&held);
         lock(&self.directories).retain(|version, _| held.contains(version));
     }
