@@ -203,8 +203,8 @@ impl Explain for ModelError {
                 "the configuration and the weights must be of the same model"
             }
             Self::NoDevice { .. } => {
-                "use `--device cpu` or `auto`, or a binary built with `--features cuda` on a machine \
-                 with an NVIDIA driver"
+                "use `--device cpu` or `auto`, or a binary built with `--features cuda` on a \
+                 machine with an NVIDIA driver"
             }
             _ => return None,
         };
