@@ -35,28 +35,30 @@ fn chat_request(body: &Value) -> String {
     let body = body.to_string();
     let length = body.len();
     format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}"
     )
 }
 
 #[tokio::test]
-async fn slow_headers_idleness_and_slow_bodies_are_ended() {
-    let config = ServeConfig {
-        header_timeout_ms: 300,
-        idle_timeout_ms: 300,
-        body_timeout_ms: 300,
-        ..config()
-    };
+async fn slow_headers_end_a_connection() {
+    let config = ServeConfig { header_timeout_ms: 300, ..config() };
     let server = start_with(config, always(says("x"))).await;
-
-    let silent = dial(&server).await;
-    assert_eq!(rest(silent).await, "");
+    assert_eq!(rest(dial(&server).await).await, "");
     let mut slow = dial(&server).await;
     slow.write_all(b"GET /health HTTP/1.1\r\nhost:").await.unwrap();
     assert_eq!(rest(slow).await, "");
+}
 
+#[tokio::test]
+async fn idleness_ends_a_connection_and_a_slow_body_a_request() {
+    let config = ServeConfig { idle_timeout_ms: 300, body_timeout_ms: 300, ..config() };
+    let server = start_with(config, always(says("x"))).await;
     let mut idle = dial(&server).await;
     idle.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let answer = rest(idle).await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "`x` is no name of this machine: {answer}");
+    let mut idle = dial(&server).await;
+    idle.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let answer = rest(idle).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("{\"status\":\"ok\"}"));
 
@@ -65,7 +67,6 @@ async fn slow_headers_idleness_and_slow_bodies_are_ended() {
     half.write_all(&request.as_bytes()[..request.len() - 5]).await.unwrap();
     let answer = rest(half).await;
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("body_too_slow"), "{answer}");
-    server.plain(&ask("still well?")).await;
 }
 
 #[tokio::test]
@@ -165,7 +166,7 @@ async fn only_so_many_requests_are_in_flight() {
 async fn only_so_many_connections_are_open() {
     let config = ServeConfig { connections_max: 1, idle_timeout_ms: 60_000, ..config() };
     let server = start_with(config, always(says("x"))).await;
-    let request = b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let request = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let first = dial(&server).await;
     let mut second = dial(&server).await;
     second.write_all(request).await.unwrap();
@@ -173,7 +174,7 @@ async fn only_so_many_connections_are_open() {
     let early = tokio::time::timeout(std::time::Duration::from_millis(200), second.read(&mut byte));
     assert!(early.await.is_err(), "it waits for the first to leave");
     drop(first);
-    assert!(rest(second).await.starts_with("TTP/1.1 200") || byte[0] == 0);
+    assert!(rest(second).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
