@@ -170,8 +170,10 @@ impl Doors {
 
 /// Whether a `Host` can only mean this machine, or names an address.
 fn is_local(host: &str) -> bool {
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
     let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        // The colons of a bare IPv6 address part no port from it.
+        Some((name, port)) if is_port(port) && (!name.contains(':') || name.ends_with(']')) => name,
         _ => host,
     };
     let name = name.trim_matches(['[', ']']).to_ascii_lowercase();
