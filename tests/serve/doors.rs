@@ -34,9 +34,8 @@ async fn rest<S: AsyncReadExt + Unpin>(mut stream: S) -> String {
 fn chat_request(body: &Value) -> String {
     let body = body.to_string();
     let length = body.len();
-    format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length";
+    format!("{head}: {length}\r\n\r\n{body}")
 }
 
 #[tokio::test]
