@@ -36,7 +36,7 @@ enum Place {
     Device(Vec<LayerCache>),
 }
 
-/// Keys and values of [`BLOCK`] tokens, shared by the sequences that begin with the same ones.
+/// Keys and values of 64 tokens, shared by the sequences that begin with the same ones.
 #[derive(Clone, Debug)]
 pub struct KvBlock {
     place: BlockPlace,
