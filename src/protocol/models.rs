@@ -76,7 +76,9 @@ impl UpdateWeights {
             Some(_) => return Err(fields.bad("weight_version", "expected a version number")),
         };
         Ok(Self {
-            model_path: model_path.ok_or_else(|| fields.bad("model_path", "is required"))?,
+            model_path: model_path
+                .filter(|path| !path.is_empty())
+                .ok_or_else(|| fields.bad("model_path", "is required"))?,
             weight_version: version,
         })
     }
