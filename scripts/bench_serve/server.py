@@ -29,7 +29,6 @@ class Server:
         env = {"PATH": "/usr/bin:/bin", "RAYON_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen(command, stderr=self.log, stdout=subprocess.DEVNULL, env=env)
         self.port = self._port()
-        self.local = threading.local()
 
     def _port(self):
         for _ in range(600):
@@ -44,13 +43,12 @@ class Server:
         raise SystemExit("the server did not listen within a minute")
 
     def post(self, path, body):
-        """The answer's JSON; one connection per thread."""
-        if not hasattr(self.local, "connection"):
-            self.local.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
-        self.local.connection.request("POST", path, json.dumps(body),
-                                      {"content-type": "application/json"})
-        response = self.local.connection.getresponse()
+        """The answer's JSON. A connection of its own: one that idles long is closed."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
+        connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+        response = connection.getresponse()
         text = response.read()
+        connection.close()
         if response.status != 200:
             raise SystemExit(f"{path}: {response.status} {text[:500]}")
         return json.loads(text)
