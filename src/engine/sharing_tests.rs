@@ -4,15 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fake::{Fake, Gate, Habit};
+use super::tests::{PATIENCE, VOCAB, hash, until};
 use super::*;
 use crate::rollout::{Sampling, Version};
-
-const VOCAB: usize = 64;
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn hash(salt: u64) -> Fake {
-    Fake::new(VOCAB, 512, Habit::Hash(salt))
-}
 
 fn start(models: impl Into<ModelSet>) -> Engine {
     Engine::start(models, Version::BASE, EngineOptions::default()).unwrap()
@@ -43,16 +37,6 @@ async fn read(mut generation: Generation) -> (Vec<u32>, usize) {
 
 async fn ask(engine: &Engine, request: GenerateRequest) -> (Vec<u32>, usize) {
     read(engine.submit(request).unwrap()).await
-}
-
-async fn until(engine: &Engine, reached: impl Fn(&EngineStats) -> bool) {
-    let wait = async {
-        while !reached(&engine.stats()) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, wait).await;
-    waited.unwrap_or_else(|_| panic!("never reached: {:?}", engine.stats()));
 }
 
 /// What `hash(salt)` says to a request when it is alone and computes everything.

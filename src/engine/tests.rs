@@ -7,10 +7,10 @@ use super::fake::{Fake, Gate, Habit};
 use super::*;
 use crate::rollout::{FinishReason, Sampling, Version};
 
-const VOCAB: usize = 64;
+pub(super) const VOCAB: usize = 64;
 const CONTEXT: usize = 512;
 /// Long enough for a slow machine; no test waits for it unless it fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 fn sampling(max_tokens: u32) -> Sampling {
     Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, seed: 7, max_tokens, ..Sampling::default() }
@@ -25,7 +25,7 @@ fn script(ids: &[u32]) -> Fake {
     Fake::new(VOCAB, CONTEXT, Habit::Script(ids.to_vec()))
 }
 
-fn hash(salt: u64) -> Fake {
+pub(super) fn hash(salt: u64) -> Fake {
     Fake::new(VOCAB, CONTEXT, Habit::Hash(salt))
 }
 
@@ -63,7 +63,7 @@ async fn read(mut generation: Generation) -> Reply {
     }
 }
 
-async fn until(engine: &Engine, reached: impl Fn(&EngineStats) -> bool) {
+pub(super) async fn until(engine: &Engine, reached: impl Fn(&EngineStats) -> bool) {
     let wait = async {
         while !reached(&engine.stats()) {
             tokio::time::sleep(Duration::from_millis(1)).await;

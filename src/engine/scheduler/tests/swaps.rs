@@ -95,8 +95,8 @@ fn warming_does_not_run_after_streams_forever() {
     assert!(warmed > 80, "{warmed}");
 }
 
-#[test]
-fn warming_gives_way_to_whoever_is_here() {
+/// A scheduler whose version 1 is about to learn what a reply left behind.
+fn one_that_warms() -> (Scheduler<Block>, Admitted<Block>) {
     let mut scheduler = new();
     let first = scheduler.enqueue(reply(100, 40, 44));
     admit(&mut scheduler);
@@ -104,6 +104,12 @@ fn warming_gives_way_to_whoever_is_here() {
     scheduler.finish(first);
     swap(&mut scheduler, 1);
     let (_, warming) = scheduler.warm().expect("it knows nothing");
+    (scheduler, warming)
+}
+
+#[test]
+fn warming_gives_way_to_whoever_is_here() {
+    let (mut scheduler, warming) = one_that_warms();
     let large = scheduler.enqueue(reply(200, 40, 120));
     assert_eq!(admit(&mut scheduler), [large], "all the memory there is");
     assert!(!scheduler.is_warming(warming.ticket));
@@ -112,13 +118,7 @@ fn warming_gives_way_to_whoever_is_here() {
 
 #[test]
 fn a_displaced_version_leaves_nothing() {
-    let mut scheduler = new();
-    let first = scheduler.enqueue(reply(100, 40, 44));
-    admit(&mut scheduler);
-    (0..5).for_each(|_| drop(step(&mut scheduler)));
-    scheduler.finish(first);
-    swap(&mut scheduler, 1);
-    let (_, warming) = scheduler.warm().expect("it knows nothing");
+    let (mut scheduler, warming) = one_that_warms();
     scheduler.plan();
     let key = ModelKey { version: Version(1), ..base() };
     let block = |_| Ok::<_, ()>(Arc::new((key.clone(), Vec::new())));
