@@ -5,6 +5,7 @@
 //! 0. [`fault`]: how an error explains itself; [`events`]: every named event.
 //! 1. [`config`]: one pure struct per stage, with `validate()`.
 //! 2. [`rollout`]: the domain: turns, rollouts, scores, hints, steps, and the states of a turn.
+//!    [`client`]: what clients put around what their users say.
 //! 3. [`store`]: append-only tables of Parquet segments, where the stages meet.
 //! 4. [`weights`]: immutable versions of the model, and which of them is live.
 //! 5. [`render`]: messages to tokens and back; the only room that knows the tokenizer.
@@ -19,6 +20,7 @@
 //!
 //! The library never prints, never exits, and never reads the environment: `cmd/` does.
 
+pub mod client;
 pub mod complete;
 pub mod config;
 pub mod engine;

@@ -55,7 +55,7 @@ async fn a_run_that_was_cut_off_is_taken_up_where_it_was() {
     let summary = once(&house, true).await;
     assert_eq!((summary.turns, summary.rollouts), (3, 2));
     let rows = house.read::<Rollout>();
-    assert_eq!(rows[1].closed_by, ClosedBy::NextTurn);
+    assert_eq!(rows[1].closed_by, Some(ClosedBy::NextTurn));
     assert_eq!(rows[2].turn_index, 2);
     assert_eq!(rows[2].session_id, rows[0].session_id);
 }
@@ -66,7 +66,7 @@ async fn what_has_been_quiet_for_long_is_closed_without_being_told() {
     house.write(&talk(now_us() - 7_200 * SECOND));
     let summary = once(&house, false).await;
     assert_eq!((summary.rollouts, summary.open), (3, 0));
-    assert_eq!(house.read::<Rollout>()[2].closed_by, ClosedBy::IdleTimeout);
+    assert_eq!(house.read::<Rollout>()[2].closed_by, Some(ClosedBy::IdleTimeout));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use openclaw_rl::fault::Explain;
 use openclaw_rl::rollout::{
     ClosedBy, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus, HintVote, RejectedTurn,
     Rejection, Rollout, Sampling, Score, ScoreStatus, Step, TrainedTurn, TrainingSignal, Turn,
-    TurnId, TurnKind, Version, VersionSpan, Vote,
+    TurnId, TurnKind, TurnStatus, Version, VersionSpan, Vote,
 };
 use openclaw_rl::stage::inspect::{self, InspectError, Report, StatusTail};
 use openclaw_rl::store::{Record, Store};
@@ -55,6 +55,7 @@ fn turn(number: u128) -> Turn {
             ..Sampling::default()
         },
         finish_reason: FinishReason::Stop,
+        status: TurnStatus::Answered,
     }
 }
 
@@ -71,9 +72,12 @@ fn rollout(number: u128) -> Rollout {
         messages: "[]".to_owned(),
         reply: "{}".to_owned(),
         next_state: (!side).then(|| r#"[{"role":"user","content":"thanks"}]"#.to_owned()),
-        closed_by: if side { ClosedBy::Side } else { ClosedBy::NextTurn },
-        closed_at_us: 3_000_000,
+        closed_by: Some(if side { ClosedBy::Side } else { ClosedBy::NextTurn }),
+        closed_at_us: Some(3_000_000),
         retry_of: None,
+        regenerated: 0,
+        abandoned: false,
+        rated: None,
     }
 }
 
@@ -81,6 +85,7 @@ fn score(number: u128) -> Score {
     let score = i8::from(number != 5);
     Score {
         turn_id: id(number),
+        revision: 0,
         judge: "rules@1".to_owned(),
         status: ScoreStatus::Judged,
         votes: vec![Vote { value: Some(score), text: "thanks".to_owned() }],
@@ -95,6 +100,7 @@ fn hint(number: u128) -> Hint {
     let row = |value: f32| if accepted { vec![value; 2] } else { Vec::new() };
     Hint {
         turn_id: id(number),
+        revision: 0,
         judge: "rules@1".to_owned(),
         status: if accepted { HintStatus::Accepted } else { HintStatus::NoHint },
         votes: vec![HintVote { value: Some(-1), hint: None, text: String::new() }],

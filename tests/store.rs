@@ -4,6 +4,7 @@ mod files;
 mod sample;
 mod v1;
 mod v2;
+mod v3;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,9 +12,11 @@ use std::path::{Path, PathBuf};
 
 use openclaw_rl::config::Home;
 use openclaw_rl::fault::Explain;
-use openclaw_rl::rollout::{Deployment, Hint, Placement, Rollout, Score, Step, Turn, TurnId};
+use openclaw_rl::rollout::{
+    Deployment, Feedback, Hint, Placement, Rollout, Score, Step, Turn, TurnId,
+};
 use openclaw_rl::store::{
-    Record, RolloutPart, Store, StoreError, Table, TurnPart, read_file, write_file,
+    Record, RolloutPart, Store, StoreError, Table, TurnPart, TurnText, read_file, write_file,
 };
 use sample::Sample;
 
@@ -51,6 +54,7 @@ fn round_trip<R: Record + Sample + PartialEq + std::fmt::Debug>() {
 fn every_record_comes_back_as_it_was() {
     round_trip::<Turn>();
     round_trip::<Rollout>();
+    round_trip::<Feedback>();
     round_trip::<Score>();
     round_trip::<Hint>();
     round_trip::<Step>();
@@ -76,19 +80,30 @@ fn parts_agree_with_whole_rows() {
     let rollouts = rows::<Rollout>(4, 50);
     store.writer("serve").unwrap().append(&turns).unwrap();
     store.writer("collect").unwrap().append(&rollouts).unwrap();
-    let ids: Vec<TurnId> =
-        store.read_all::<TurnPart>().unwrap().into_iter().map(|part| part.turn_id).collect();
-    assert_eq!(ids, turns.iter().map(|turn| turn.turn_id).collect::<Vec<_>>());
+    let expected: Vec<TurnPart> =
+        turns.iter().map(|turn| TurnPart { turn_id: turn.turn_id, status: turn.status }).collect();
+    assert_eq!(store.read_all::<TurnPart>().unwrap(), expected);
+    let texts = store.read_all::<TurnText>().unwrap();
+    for (text, turn) in texts.iter().zip(&turns) {
+        assert_eq!((text.turn_id, text.status), (turn.turn_id, turn.status));
+        assert_eq!((&text.messages, &text.reply), (&turn.messages, &turn.reply));
+        assert_eq!(text.finish_reason, turn.finish_reason);
+    }
     let expected: Vec<RolloutPart> = rollouts
         .iter()
         .map(|row| RolloutPart {
             turn_id: row.turn_id,
+            placed_by: row.placed_by.clone(),
             placement: Placement {
                 revision: row.revision,
                 kind: row.kind,
-                has_next_state: row.next_state.is_some(),
+                closed: row.closed_by.is_some(),
+                has_evidence: row.has_evidence(),
                 is_retry: row.retry_of.is_some(),
             },
+            has_next_state: row.next_state.is_some(),
+            regenerated: row.regenerated,
+            rated_at_us: row.rated.as_ref().map(|rated| rated.given_at_us),
         })
         .collect();
     assert_eq!(store.read_all::<RolloutPart>().unwrap(), expected);

@@ -10,7 +10,7 @@ use openclaw_rl::fault::Explain;
 use openclaw_rl::model::{Decoder, score};
 use openclaw_rl::rollout::{
     ClosedBy, ConstraintKind, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus, Rollout,
-    Sampling, Score, ScoreStatus, Step, Turn, TurnId, TurnKind, Version, VersionSpan,
+    Sampling, Score, ScoreStatus, Step, Turn, TurnId, TurnKind, TurnStatus, Version, VersionSpan,
 };
 use openclaw_rl::stage::train::{TrainError, TrainSummary, run};
 use openclaw_rl::store::{Record, Store};
@@ -103,6 +103,7 @@ impl Fixture {
                 ..Sampling::default()
             },
             finish_reason: FinishReason::Stop,
+            status: TurnStatus::Answered,
         }
     }
 
@@ -117,6 +118,7 @@ impl Fixture {
         self.put(rollout(turn_id));
         self.put(Score {
             turn_id,
+            revision: 0,
             judge: "rules@1".to_owned(),
             status: ScoreStatus::Judged,
             votes: Vec::new(),
@@ -127,6 +129,7 @@ impl Fixture {
         let accepted = teacher_logprobs.is_some();
         self.put(Hint {
             turn_id,
+            revision: 0,
             judge: "rules@1".to_owned(),
             status: if accepted { HintStatus::Accepted } else { HintStatus::NoHint },
             votes: Vec::new(),
@@ -192,9 +195,12 @@ fn rollout(turn_id: TurnId) -> Rollout {
         messages: "[]".to_owned(),
         reply: "{}".to_owned(),
         next_state: Some("[]".to_owned()),
-        closed_by: ClosedBy::NextTurn,
-        closed_at_us: 0,
+        closed_by: Some(ClosedBy::NextTurn),
+        closed_at_us: Some(0),
         retry_of: None,
+        regenerated: 0,
+        abandoned: false,
+        rated: None,
     }
 }
 

@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
+use crate::client;
 use crate::rollout::Rollout;
-
-/// First line of the OpenClaw client's own message, which is not the user's.
-const INTERNAL: &str = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>";
 
 /// One reply in its place.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,7 +44,7 @@ impl Exchange {
     /// The messages before the last one of the user, and those from it on; without the client's
     /// own message.
     pub fn split_request(&self) -> (&[Value], &[Value]) {
-        let own = |message: &Value| text_of(&message["content"]).starts_with(INTERNAL);
+        let own = |message: &Value| client::is_internal(&text_of(&message["content"]));
         let end = self.messages.iter().rposition(|m| !own(m)).map_or(0, |last| last + 1);
         let messages = &self.messages[..end];
         let asked = messages.iter().rposition(|m| m["role"] == "user" && !own(m));

@@ -4,6 +4,7 @@
 
 mod docket;
 mod exchange;
+mod looked;
 mod phrases;
 mod prompts;
 mod results;
@@ -23,6 +24,7 @@ use crate::rollout::{HintVote, TurnId, Vote};
 
 pub use docket::Docket;
 pub use exchange::{Exchange, Unreadable};
+pub use looked::{Looked, is_wanted};
 pub use prompts::{HINT as HINT_PROMPT, SCORE as SCORE_PROMPT};
 pub use rules::Verdict;
 

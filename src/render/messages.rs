@@ -3,9 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::RenderError;
-
-/// How a client's internal-context message begins: it is not the user's own.
-pub const INTERNAL_CONTEXT: &str = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>";
+use crate::client;
 
 /// What stands between the user's message and the hint.
 const HINT_HEADING: &str = "\n\n[What the user wants from this reply]\n";
@@ -172,5 +170,5 @@ fn append(content: &mut Value, addition: &str) {
 /// Whether a message is the client's internal context.
 fn is_internal(message: &Value) -> bool {
     let text = text("content", message.get("content")).unwrap_or_default();
-    text.trim_start().starts_with(INTERNAL_CONTEXT)
+    client::is_internal(&text)
 }

@@ -25,6 +25,6 @@ pub use defaults::GenerationDefaults;
 pub use detokenizer::Detokenizer;
 pub use error::RenderError;
 pub use grammar::{Grammar, Grammars, Reasoning, Shape, Tool};
-pub use messages::{INTERNAL_CONTEXT, with_hint};
+pub use messages::with_hint;
 pub use renderer::{Renderer, Told};
 pub use reply::{ReplyOptions, ReplyParser, ReplyPart};

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::client::INTERNAL_BEGIN;
 use crate::fault::Explain;
 
 /// Pieces that depend on their neighbours: a word marker that is a space except at the start, and
@@ -180,7 +181,7 @@ fn what_cannot_be_rendered_is_named_with_its_place() {
 
 #[test]
 fn the_hint_goes_to_the_last_real_user_message() {
-    let internal = json!({"role": "user", "content": format!("{INTERNAL_CONTEXT}\nx")});
+    let internal = json!({"role": "user", "content": format!("{INTERNAL_BEGIN}\nx")});
     let messages = [
         json!({"role": "user", "content": "first"}),
         json!({"role": "user", "content": "ask"}),

@@ -36,6 +36,8 @@ pub struct HintVote {
 pub struct Hint {
     /// The turn.
     pub turn_id: TurnId,
+    /// The revision of the rollout that was looked at.
+    pub revision: u32,
     /// Name and version of the judge.
     pub judge: String,
     /// Whether the hint can be used.

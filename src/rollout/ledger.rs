@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     Deployment, Hint, HintStatus, Rollout, Score, ScoreStatus, Step, Turn, TurnId, TurnKind,
-    Version, labelled,
+    TurnStatus, Version, labelled,
 };
 
 labelled! {
@@ -61,8 +61,10 @@ pub struct UnknownRejection(pub String);
 /// Where a turn stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TurnState {
-    /// Answered; its session has not moved on yet.
+    /// Answered; not placed in its session yet.
     Answered,
+    /// Placed in its session, which has not moved on yet.
+    Placed,
     /// Closed; waits for the judge.
     Closed,
     /// Judged for score or hint, but not for both yet.
@@ -80,6 +82,7 @@ impl TurnState {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Answered => "answered",
+            Self::Placed => "placed",
             Self::Closed => "closed",
             Self::HalfJudged => "half_judged",
             Self::Ready => "ready",
@@ -90,7 +93,10 @@ impl TurnState {
 
     /// Whether the turn may still be trained on.
     pub const fn is_waiting(self) -> bool {
-        matches!(self, Self::Answered | Self::Closed | Self::HalfJudged | Self::Ready)
+        matches!(
+            self,
+            Self::Answered | Self::Placed | Self::Closed | Self::HalfJudged | Self::Ready
+        )
     }
 }
 
@@ -101,8 +107,10 @@ pub struct Placement {
     pub revision: u32,
     /// Main or side.
     pub kind: TurnKind,
-    /// Whether anything followed.
-    pub has_next_state: bool,
+    /// Whether it was closed.
+    pub closed: bool,
+    /// Whether something is known by which the reply can be judged.
+    pub has_evidence: bool,
     /// Whether the turn repeats another one.
     pub is_retry: bool,
 }
@@ -141,10 +149,30 @@ pub struct Ledger {
 
 #[derive(Debug, Default, Clone)]
 struct Entry {
-    recorded: bool,
+    recorded: Option<TurnStatus>,
     placement: Option<Placement>,
-    score: Option<(ScoreStatus, i8)>,
-    hint: Option<HintStatus>,
+    score: Option<Seen<(ScoreStatus, i8)>>,
+    hint: Option<Seen<HintStatus>>,
+}
+
+/// What a judge made of one revision of a rollout.
+#[derive(Debug, Clone, Copy)]
+struct Seen<T> {
+    revision: u32,
+    outcome: T,
+}
+
+impl<T: Copy> Seen<T> {
+    /// The later one: by revision, then by order.
+    fn later(known: Option<Self>, new: Self) -> Option<Self> {
+        let stays = known.filter(|known| known.revision > new.revision);
+        Some(stays.unwrap_or(new))
+    }
+
+    /// What counts for a placement: nothing that was made of less than is known now.
+    fn of(known: Option<Self>, placement: Placement) -> Option<T> {
+        known.filter(|known| known.revision >= placement.revision).map(|known| known.outcome)
+    }
 }
 
 impl Ledger {
@@ -155,12 +183,12 @@ impl Ledger {
 
     /// Takes a turn row.
     pub fn turn(&mut self, turn: &Turn) {
-        self.turn_id(turn.turn_id);
+        self.recorded(turn.turn_id, turn.status);
     }
 
-    /// Takes the identity of a turn row, where the rest is not needed.
-    pub fn turn_id(&mut self, turn: TurnId) {
-        self.turns.entry(turn).or_default().recorded = true;
+    /// Takes what counts of a turn row, where the rest is not needed.
+    pub fn recorded(&mut self, turn: TurnId, status: TurnStatus) {
+        self.turns.entry(turn).or_default().recorded = Some(status);
     }
 
     /// Takes a rollout row; the highest revision of a turn counts.
@@ -170,7 +198,8 @@ impl Ledger {
             Placement {
                 revision: row.revision,
                 kind: row.kind,
-                has_next_state: row.next_state.is_some(),
+                closed: row.closed_by.is_some(),
+                has_evidence: row.has_evidence(),
                 is_retry: row.retry_of.is_some(),
             },
         );
@@ -184,14 +213,18 @@ impl Ledger {
         }
     }
 
-    /// Takes a score row; the last one counts.
+    /// Takes a score row; the last one of the highest revision counts.
     pub fn score(&mut self, row: &Score) {
-        self.turns.entry(row.turn_id).or_default().score = Some((row.status, row.score));
+        let entry = self.turns.entry(row.turn_id).or_default();
+        let new = Seen { revision: row.revision, outcome: (row.status, row.score) };
+        entry.score = Seen::later(entry.score, new);
     }
 
-    /// Takes a hint row; the last one counts.
+    /// Takes a hint row; the last one of the highest revision counts.
     pub fn hint(&mut self, row: &Hint) {
-        self.turns.entry(row.turn_id).or_default().hint = Some(row.status);
+        let entry = self.turns.entry(row.turn_id).or_default();
+        let new = Seen { revision: row.revision, outcome: row.status };
+        entry.hint = Seen::later(entry.hint, new);
     }
 
     /// Takes a step row.
@@ -239,7 +272,7 @@ impl Ledger {
 
     /// The turns that other tables name but that no turn row records.
     pub fn orphans(&self) -> Vec<TurnId> {
-        let unrecorded = self.turns.iter().filter(|(_, entry)| !entry.recorded);
+        let unrecorded = self.turns.iter().filter(|(_, entry)| entry.recorded.is_none());
         unrecorded.map(|(id, _)| *id).collect()
     }
 
@@ -260,14 +293,15 @@ impl Ledger {
 
     /// The state of one turn, or `None` if no turn row records it.
     pub fn state(&self, turn: TurnId) -> Option<TurnState> {
-        self.turns.get(&turn).filter(|entry| entry.recorded).map(|entry| self.fold(turn, entry))
+        let entry = self.turns.get(&turn).filter(|entry| entry.recorded.is_some());
+        entry.map(|entry| self.fold(turn, entry))
     }
 
     /// Every recorded turn with its state, oldest first.
-    pub fn states(&self) -> impl Iterator<Item = (TurnId, TurnState)> + '_ {
+    pub fn states(&self) -> impl DoubleEndedIterator<Item = (TurnId, TurnState)> + '_ {
         self.turns
             .iter()
-            .filter(|(_, entry)| entry.recorded)
+            .filter(|(_, entry)| entry.recorded.is_some())
             .map(|(id, entry)| (*id, self.fold(*id, entry)))
     }
 
@@ -281,24 +315,28 @@ impl Ledger {
         if let Some(reason) = self.rejected.get(&turn) {
             return TurnState::Rejected(*reason);
         }
+        if entry.recorded == Some(TurnStatus::DoNotTrain) {
+            return TurnState::Rejected(Rejection::DoNotTrain);
+        }
         match entry.placement {
             None => TurnState::Answered,
             Some(Placement { kind: TurnKind::Side, .. }) => TurnState::Rejected(Rejection::Side),
+            Some(Placement { closed: false, .. }) => TurnState::Placed,
             // The client kept one reply of a request and its retries; that one has a next state.
-            Some(Placement { has_next_state: false, is_retry: true, .. }) => {
+            Some(Placement { has_evidence: false, is_retry: true, .. }) => {
                 TurnState::Rejected(Rejection::Retry)
             }
-            Some(Placement { has_next_state: false, .. }) => {
+            Some(Placement { has_evidence: false, .. }) => {
                 TurnState::Rejected(Rejection::NoNextState)
             }
-            Some(_) => judged(entry),
+            Some(placement) => judged(entry, placement),
         }
     }
 
     /// The figures of all recorded turns.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
-        for (id, entry) in self.turns.iter().filter(|(_, entry)| entry.recorded) {
+        for (id, entry) in self.turns.iter().filter(|(_, entry)| entry.recorded.is_some()) {
             let state = self.fold(*id, entry);
             tally.turns += 1;
             tally.placed += u64::from(entry.placement.is_some());
@@ -316,8 +354,8 @@ impl Ledger {
 }
 
 /// The state of a closed main turn, by its score and hint.
-fn judged(entry: &Entry) -> TurnState {
-    match (entry.score, entry.hint) {
+fn judged(entry: &Entry, placement: Placement) -> TurnState {
+    match (Seen::of(entry.score, placement), Seen::of(entry.hint, placement)) {
         (None, None) => TurnState::Closed,
         (None, Some(_)) | (Some(_), None) => TurnState::HalfJudged,
         (_, Some(HintStatus::RenderMismatch)) => TurnState::Rejected(Rejection::RenderMismatch),

@@ -16,20 +16,33 @@ fn placed(turn_id: TurnId) -> Rollout {
         messages: "[]".to_owned(),
         reply: "{}".to_owned(),
         next_state: Some("[]".to_owned()),
-        closed_by: ClosedBy::NextTurn,
-        closed_at_us: 0,
+        closed_by: Some(ClosedBy::NextTurn),
+        closed_at_us: Some(0),
         retry_of: None,
+        regenerated: 0,
+        abandoned: false,
+        rated: None,
     }
 }
 
 fn score(turn_id: TurnId, status: ScoreStatus, score: i8) -> Score {
     let (judge, reasoning) = (String::new(), String::new());
-    Score { turn_id, judge, status, votes: Vec::new(), score, reasoning, judged_at_us: 0 }
+    Score {
+        turn_id,
+        revision: 0,
+        judge,
+        status,
+        votes: Vec::new(),
+        score,
+        reasoning,
+        judged_at_us: 0,
+    }
 }
 
 fn hint(turn_id: TurnId, status: HintStatus) -> Hint {
     Hint {
         turn_id,
+        revision: 0,
         judge: String::new(),
         status,
         votes: Vec::new(),
@@ -76,7 +89,7 @@ fn retired(versions: &[u64]) -> Deployment {
 /// A ledger in which the turn A waits for the judge.
 fn closed() -> Ledger {
     let mut ledger = Ledger::new();
-    ledger.turn_id(A);
+    ledger.recorded(A, TurnStatus::Answered);
     ledger.rollout(&placed(A));
     ledger
 }
@@ -85,7 +98,7 @@ fn closed() -> Ledger {
 fn a_turn_walks_through_its_states() {
     let mut ledger = Ledger::new();
     assert_eq!(ledger.state(A), None);
-    ledger.turn_id(A);
+    ledger.recorded(A, TurnStatus::Answered);
     assert_eq!(ledger.state(A), Some(TurnState::Answered));
     ledger.rollout(&placed(A));
     assert_eq!(ledger.state(A), Some(TurnState::Closed));
@@ -127,11 +140,11 @@ fn the_placement_decides_before_the_judge() {
 #[test]
 fn late_feedback_reopens_by_a_higher_revision_in_any_order() {
     let last = Rollout { revision: 0, next_state: None, ..placed(A) };
-    let late = Rollout { revision: 1, closed_by: ClosedBy::Feedback, ..placed(A) };
+    let late = Rollout { revision: 1, closed_by: Some(ClosedBy::Feedback), ..placed(A) };
     for rows in [[&last, &late], [&late, &last]] {
         let mut ledger = Ledger::new();
         rows.iter().for_each(|row| ledger.rollout(row));
-        ledger.turn_id(A);
+        ledger.recorded(A, TurnStatus::Answered);
         assert_eq!(ledger.state(A), Some(TurnState::Closed));
     }
 }
@@ -210,7 +223,7 @@ fn the_tally_accounts_for_every_turn() {
     let mut ledger = Ledger::new();
     for number in 0..100u128 {
         let turn = TurnId(number);
-        ledger.turn_id(turn);
+        ledger.recorded(turn, TurnStatus::Answered);
         match number % 5 {
             0 => {}
             1 => ledger.rollout(&placed(turn)),

@@ -3,6 +3,7 @@
 //! Pure data: no serde, no I/O. `store/schema` maps these types to Arrow, `protocol` to the wire.
 //! JSON that only passes through (messages, tools) is kept as text, exactly as it was recorded.
 
+mod feedback;
 mod hint;
 mod ids;
 mod ledger;
@@ -11,13 +12,14 @@ mod score;
 mod step;
 mod turn;
 
+pub use feedback::{Feedback, Rated, Rating};
 pub use hint::{Hint, HintStatus, HintVote};
 pub use ids::{InvalidTurnId, TurnId, Version, VersionSpan};
 pub use ledger::{Ledger, Placement, Rejection, Tally, TurnState, UnknownRejection};
 pub use record::{ClosedBy, Rollout, TurnKind};
 pub use score::{Score, ScoreStatus, Vote};
 pub use step::{Deployment, DeploymentEvent, RejectedTurn, Step, TrainedTurn, TrainingSignal};
-pub use turn::{ConstraintKind, FinishReason, Sampling, Turn};
+pub use turn::{ConstraintKind, FinishReason, Sampling, Turn, TurnStatus};
 
 /// An enum with one stable lower-case label per variant, for tables, metrics and errors.
 macro_rules! labelled {

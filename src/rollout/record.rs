@@ -1,6 +1,6 @@
 //! A turn placed in its session, with what came after it.
 
-use super::{TurnId, labelled};
+use super::{Rated, TurnId, labelled};
 
 labelled! {
     /// Whether a turn is part of the conversation that teaches.
@@ -27,10 +27,15 @@ labelled! {
         Feedback = "feedback",
         /// Side turns have no next state and close at once.
         Side = "side",
+        /// The stage that waited for the next state was ended.
+        Shutdown = "shutdown",
     }
 }
 
 /// A turn placed in its session: a row of the `rollouts` table.
+///
+/// A turn has a first row when it is placed and a further one, of a higher revision, whenever more
+/// is known of it: it was closed, a next state or a rating came late.
 ///
 /// It carries the conversation itself, so that a judge can work on this table alone.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,12 +59,26 @@ pub struct Rollout {
     /// The assistant message that was answered, as JSON.
     pub reply: String,
     /// Every message between this reply and the next one of the session, as a JSON array;
-    /// `None` if nothing followed.
+    /// `None` if nothing followed, or nothing yet.
     pub next_state: Option<String>,
-    /// What closed the turn.
-    pub closed_by: ClosedBy,
-    /// Microseconds since the Unix epoch at which it was closed.
-    pub closed_at_us: i64,
-    /// The turn that this one repeats, if the client retried.
+    /// What closed the turn; `None` while it waits for its next state.
+    pub closed_by: Option<ClosedBy>,
+    /// Microseconds since the Unix epoch at which it was closed, if it was.
+    pub closed_at_us: Option<i64>,
+    /// The turn that this one repeats: the client sent the same request again, by itself or
+    /// because its user wanted another reply.
     pub retry_of: Option<TurnId>,
+    /// How often the user asked for another reply in place of this one.
+    pub regenerated: u32,
+    /// The reply was not heard to its end, or the client left it out of its history.
+    pub abandoned: bool,
+    /// What the user said of the reply explicitly: the last word counts.
+    pub rated: Option<Rated>,
+}
+
+impl Rollout {
+    /// Whether something is known by which the reply can be judged.
+    pub const fn has_evidence(&self) -> bool {
+        self.next_state.is_some() || self.rated.is_some() || self.regenerated > 0
+    }
 }

@@ -26,6 +26,8 @@ pub struct Vote {
 pub struct Score {
     /// The judged turn.
     pub turn_id: TurnId,
+    /// The revision of the rollout that was looked at.
+    pub revision: u32,
     /// Name and version of the judge (`rules@1`, `openai@1:<model>`).
     pub judge: String,
     /// Whether `score` can be used.

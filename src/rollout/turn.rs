@@ -17,6 +17,20 @@ labelled! {
 }
 
 labelled! {
+    /// What became of a request, and so what its row holds.
+    TurnStatus {
+        /// The model answered, and everything was kept.
+        Answered = "answered",
+        /// The model answered; its user or the request asked not to be learned from. No content
+        /// was kept: no messages, tools, reply, tokens or session keys.
+        DoNotTrain = "do_not_train",
+        /// The server itself answered a command of the user (`/good`, `/bad …`). There are messages
+        /// and a reply, but no tokens.
+        Command = "command",
+    }
+}
+
+labelled! {
     /// What kind of grammar a reply had to follow.
     ConstraintKind {
         /// Any JSON object.
@@ -137,4 +151,6 @@ pub struct Turn {
     pub sampling: Sampling,
     /// Why it ended.
     pub finish_reason: FinishReason,
+    /// Who answered, and whether the content was kept.
+    pub status: TurnStatus,
 }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, ListArray, PrimitiveArray, RecordBatch,
-    StringArray, StructArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, ListArray, PrimitiveArray,
+    RecordBatch, StringArray, StructArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
@@ -76,6 +76,17 @@ impl Batch {
     pub fn times(self, name: &str, values: impl Iterator<Item = i64>) -> Self {
         let array = PrimitiveArray::<TimestampMicrosecondType>::from_iter_values(values);
         self.push(name, false, Arc::new(array.with_timezone("UTC")))
+    }
+
+    /// A column of instants with nulls.
+    pub fn optional_times(self, name: &str, values: impl Iterator<Item = Option<i64>>) -> Self {
+        let array = values.collect::<PrimitiveArray<TimestampMicrosecondType>>();
+        self.push(name, true, Arc::new(array.with_timezone("UTC")))
+    }
+
+    /// A column of booleans.
+    pub fn flags(self, name: &str, values: impl Iterator<Item = bool>) -> Self {
+        self.push(name, false, Arc::new(values.map(Some).collect::<BooleanArray>()))
     }
 
     fn lists(self, name: &str, lengths: Vec<usize>, values: ArrayRef) -> Self {
@@ -310,10 +321,23 @@ impl<'a> Columns<'a> {
         Ok(Column(values.into_iter()))
     }
 
+    /// A column of booleans.
+    pub fn flags(&self, name: &str) -> Result<Column<bool>, Mismatch> {
+        let array = self.array(name, &DataType::Boolean, false)?;
+        let values: Vec<_> = array.as_boolean().values().iter().collect();
+        Ok(Column(values.into_iter()))
+    }
+
+    /// A column of instants with nulls, in microseconds since the Unix epoch.
+    pub fn optional_times(&self, name: &str) -> Result<Column<Option<i64>>, Mismatch> {
+        let array = self.array(name, &zoned(), true)?;
+        let values: Vec<_> = array.as_primitive::<TimestampMicrosecondType>().iter().collect();
+        Ok(Column(values.into_iter()))
+    }
+
     /// A column of instants, in microseconds since the Unix epoch.
     pub fn times(&self, name: &str) -> Result<Column<i64>, Mismatch> {
-        let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-        let array = self.array(name, &zoned, false)?;
+        let array = self.array(name, &zoned(), false)?;
         let values = array.as_primitive::<TimestampMicrosecondType>().values().to_vec();
         Ok(Column(values.into_iter()))
     }
@@ -399,4 +423,9 @@ fn cut<T>(lengths: Vec<usize>, mut values: impl Iterator<Item = T>) -> Column<Ve
     let lists: Vec<Vec<T>> =
         lengths.into_iter().map(|length| values.by_ref().take(length).collect()).collect();
     Column(lists.into_iter())
+}
+
+/// The type of an instant.
+fn zoned() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use errors::StoreError;
-pub use parts::{RolloutPart, TurnPart};
+pub use parts::{RolloutPart, TurnPart, TurnText};
 pub use reader::{read_file, rows_of};
 pub use schema::{Part, Record, SCHEMA_VERSION};
 pub use table::Table;

@@ -9,6 +9,8 @@ labelled! {
         Turns = "turns",
         /// A turn placed in its session.
         Rollouts = "rollouts",
+        /// What a user said of a reply by `POST /v1/feedback`.
+        Feedback = "feedback",
         /// The judge's verdict.
         Scores = "scores",
         /// What should have been done, with both log-probability rows.

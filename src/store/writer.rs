@@ -136,6 +136,7 @@ mod tests {
     fn score(number: u128) -> Score {
         Score {
             turn_id: TurnId(number),
+            revision: 0,
             judge: "rules@1".to_owned(),
             status: ScoreStatus::Judged,
             votes: Vec::new(),

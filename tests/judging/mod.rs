@@ -7,7 +7,8 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use openclaw_rl::config::Home;
 use openclaw_rl::rollout::{
-    ClosedBy, FinishReason, Rollout, Sampling, Turn, TurnId, TurnKind, Version, VersionSpan,
+    ClosedBy, FinishReason, Rollout, Sampling, Turn, TurnId, TurnKind, TurnStatus, Version,
+    VersionSpan,
 };
 use openclaw_rl::store::{Record, Store};
 use serde_json::{Value, json};
@@ -77,6 +78,7 @@ pub fn turn(number: u128, start_us: i64, messages: &Value, reply: &str) -> Turn 
             ..Sampling::default()
         },
         finish_reason: FinishReason::Stop,
+        status: TurnStatus::Answered,
     }
 }
 
@@ -93,9 +95,12 @@ pub fn rollout(number: u128, messages: &Value, reply: &str, next: Option<&str>) 
         messages: messages.to_string(),
         reply: assistant(reply).to_string(),
         next_state: next.map(|next| json!([user(next)]).to_string()),
-        closed_by: ClosedBy::NextTurn,
-        closed_at_us: 0,
+        closed_by: Some(ClosedBy::NextTurn),
+        closed_at_us: Some(0),
         retry_of: None,
+        regenerated: 0,
+        abandoned: false,
+        rated: None,
     }
 }
 

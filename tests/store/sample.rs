@@ -1,9 +1,10 @@
 //! Rows by a seed: every variant, empty and long lists, extreme values.
 
 use openclaw_rl::rollout::{
-    ClosedBy, ConstraintKind, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus,
-    HintVote, RejectedTurn, Rejection, Rollout, Sampling, Score, ScoreStatus, Step, TrainedTurn,
-    TrainingSignal, Turn, TurnId, TurnKind, Version, VersionSpan, Vote,
+    ClosedBy, ConstraintKind, Deployment, DeploymentEvent, Feedback, FinishReason, Hint,
+    HintStatus, HintVote, Rated, Rating, RejectedTurn, Rejection, Rollout, Sampling, Score,
+    ScoreStatus, Step, TrainedTurn, TrainingSignal, Turn, TurnId, TurnKind, TurnStatus, Version,
+    VersionSpan, Vote,
 };
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -88,6 +89,7 @@ impl Sample for Turn {
                 min_tokens: rng.next_u32(),
             },
             finish_reason: one_of(rng, FinishReason::ALL),
+            status: one_of(rng, TurnStatus::ALL),
         }
     }
 
@@ -119,6 +121,7 @@ impl Sample for Turn {
                 ..Sampling::default()
             },
             finish_reason: FinishReason::Cancelled,
+            status: TurnStatus::Answered,
         };
         let full = Self {
             turn_id: TurnId(u128::MAX),
@@ -148,9 +151,12 @@ impl Sample for Rollout {
             messages: text(rng),
             reply: text(rng),
             next_state: maybe(rng, text),
-            closed_by: one_of(rng, ClosedBy::ALL),
-            closed_at_us: time(rng),
+            closed_by: maybe(rng, |rng| one_of(rng, ClosedBy::ALL)),
+            closed_at_us: maybe(rng, time),
             retry_of: maybe(rng, id),
+            regenerated: rng.next_u32(),
+            abandoned: one_of(rng, &[true, false]),
+            rated: maybe(rng, rated),
         }
     }
 
@@ -164,10 +170,28 @@ impl Sample for Rollout {
     }
 }
 
+fn rated(rng: &mut ChaCha8Rng) -> Rated {
+    let rating = one_of(rng, Rating::ALL);
+    Rated { rating, text: maybe(rng, text), given_at_us: time(rng) }
+}
+
+impl Sample for Feedback {
+    fn sample(rng: &mut ChaCha8Rng) -> Self {
+        Self { turn_id: id(rng), user: text(rng), rated: rated(rng) }
+    }
+
+    fn extremes() -> Vec<Self> {
+        let row = Self::sample(&mut rng(0));
+        let silent = Rated { text: None, ..row.rated.clone() };
+        vec![Self { rated: silent, user: String::new(), ..row }]
+    }
+}
+
 impl Sample for Score {
     fn sample(rng: &mut ChaCha8Rng) -> Self {
         Self {
             turn_id: id(rng),
+            revision: 0,
             judge: text(rng),
             status: one_of(rng, ScoreStatus::ALL),
             votes: list(rng, |rng| Vote {
@@ -194,6 +218,7 @@ impl Sample for Hint {
     fn sample(rng: &mut ChaCha8Rng) -> Self {
         Self {
             turn_id: id(rng),
+            revision: 0,
             judge: text(rng),
             status: one_of(rng, HintStatus::ALL),
             votes: list(rng, |rng| HintVote {

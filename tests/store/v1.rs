@@ -4,7 +4,7 @@
 use openclaw_rl::rollout::{
     ClosedBy, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus, HintVote, RejectedTurn,
     Rejection, Rollout, Sampling, Score, ScoreStatus, Step, TrainedTurn, TrainingSignal, Turn,
-    TurnId, TurnKind, Version, VersionSpan, Vote,
+    TurnId, TurnKind, TurnStatus, Version, VersionSpan, Vote,
 };
 
 const FIRST: TurnId = TurnId(0x0190_a5c0_0000_7000_8000_0000_0000_0001);
@@ -41,6 +41,7 @@ pub fn turns() -> Vec<Turn> {
             ..Sampling::default()
         },
         finish_reason: FinishReason::Stop,
+        status: TurnStatus::Answered,
     };
     let empty = Turn {
         turn_id: SECOND,
@@ -67,15 +68,18 @@ pub fn rollouts() -> Vec<Rollout> {
         messages: r#"[{"role":"user","content":"hi"}]"#.to_owned(),
         reply: r#"{"role":"assistant","content":"hello"}"#.to_owned(),
         next_state: Some(r#"[{"role":"user","content":"thanks"}]"#.to_owned()),
-        closed_by: ClosedBy::NextTurn,
-        closed_at_us: 1_790_000_002_000_000,
+        closed_by: Some(ClosedBy::NextTurn),
+        closed_at_us: Some(1_790_000_002_000_000),
         retry_of: None,
+        regenerated: 0,
+        abandoned: false,
+        rated: None,
     };
     let retry = Rollout {
         turn_id: SECOND,
         kind: TurnKind::Side,
         next_state: None,
-        closed_by: ClosedBy::Side,
+        closed_by: Some(ClosedBy::Side),
         retry_of: Some(FIRST),
         ..main.clone()
     };
@@ -85,6 +89,7 @@ pub fn rollouts() -> Vec<Rollout> {
 pub fn scores() -> Vec<Score> {
     let judged = Score {
         turn_id: FIRST,
+        revision: 0,
         judge: "openai@1:judge".to_owned(),
         status: ScoreStatus::Judged,
         votes: vec![
@@ -108,6 +113,7 @@ pub fn scores() -> Vec<Score> {
 pub fn hints() -> Vec<Hint> {
     let accepted = Hint {
         turn_id: FIRST,
+        revision: 0,
         judge: "rules@1".to_owned(),
         status: HintStatus::Accepted,
         votes: vec![HintVote {

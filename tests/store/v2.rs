@@ -1,5 +1,5 @@
-//! What the files in `testdata/store/v2` hold, where that is not what version 1 held. Changes only
-//! until schema version 2 has been released.
+//! What the files in `testdata/store/v2` hold, where that is not what version 1 held. Never
+//! changes.
 
 use openclaw_rl::rollout::{ConstraintKind, RejectedTurn, Rejection, Sampling, Step, Turn, TurnId};
 

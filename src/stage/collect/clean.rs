@@ -7,23 +7,10 @@
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::client::{self, HEARTBEAT_POLL, UserText};
+
 /// SHA-256 of something cleaned.
 pub type Digest = [u8; 32];
-
-/// First line of the client's internal-context message.
-const INTERNAL_BEGIN: &str = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>";
-/// Its last line.
-const INTERNAL_END: &str = "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>";
-/// What a quiet heartbeat becomes in later history.
-pub const HEARTBEAT_POLL: &str = "[OpenClaw heartbeat poll]";
-/// How the client wraps a message that it sends again.
-const QUEUED_BEGIN: &str = "[Queued user message from a previous active turn";
-/// What it puts behind the wrapped message.
-const QUEUED_END: &str = "\n\nContinue the current task from the existing transcript";
-/// What it adds after an answer that the user could not see.
-const NUDGE: &str = "The previous attempt did not produce";
-/// The line that names the client's session.
-const RUNTIME: &str = "Runtime: agent=";
 
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,12 +79,12 @@ impl Conversation {
             return;
         }
         if self.runtime_session.is_none() {
-            self.runtime_session = runtime_session(&text);
+            self.runtime_session = client::runtime_session(&text).map(str::to_owned);
         }
-        match user_text(&text) {
-            UserText::Internal => {}
+        match client::user_text(&text) {
+            UserText::Internal | UserText::Nudge => {}
             UserText::Poll => HEARTBEAT_POLL.clone_into(&mut self.last_user),
-            UserText::Said(text) => {
+            UserText::Said { text, .. } => {
                 self.last_user.clone_from(&text);
                 self.messages.push(clean(sent_at, role, text, message));
             }
@@ -231,70 +218,6 @@ fn only_text(content: &Value) -> bool {
     content.as_array().is_some_and(|parts| parts.iter().all(|part| part["text"].is_string()))
 }
 
-enum UserText {
-    /// Written by the client for the model; never part of the conversation.
-    Internal,
-    /// A quiet heartbeat and nothing else.
-    Poll,
-    /// What the user said.
-    Said(String),
-}
-
-fn user_text(text: &str) -> UserText {
-    let mut rest = text.trim_start();
-    let mut dropped = false;
-    while let Some(block) = rest.strip_prefix(INTERNAL_BEGIN) {
-        dropped = true;
-        rest = block.split_once(INTERNAL_END).map_or("", |(_, after)| after.trim_start());
-    }
-    let lines = rest.lines().map(unstamped).filter(|line| !line.starts_with(RUNTIME));
-    let mut kept = lines.collect::<Vec<_>>().join("\n").trim().to_owned();
-    let mut polled = false;
-    while let Some(after) = kept.strip_prefix(HEARTBEAT_POLL) {
-        polled = true;
-        kept = after.trim_start().to_owned();
-    }
-    if kept.starts_with(QUEUED_BEGIN)
-        && let Some((_, queued)) = kept.split_once('\n')
-    {
-        let end = queued.find(QUEUED_END).unwrap_or(queued.len());
-        kept = queued[..end].trim().to_owned();
-    }
-    match kept.is_empty() {
-        true if polled => UserText::Poll,
-        true if dropped => UserText::Internal,
-        _ if kept.starts_with(NUDGE) => UserText::Internal,
-        _ => UserText::Said(kept),
-    }
-}
-
-/// A line without its leading `[Sun 2026-11-22 06:16 UTC] `.
-fn unstamped(line: &str) -> &str {
-    let Some(open) = line.strip_prefix('[') else { return line };
-    let (stamp, rest) = open.split_once(']').unwrap_or_default();
-    if is_stamp(stamp) { rest.strip_prefix(' ').unwrap_or(rest) } else { line }
-}
-
-/// Whether this is `Sun 2026-11-22 06:16 UTC`: a weekday, a date, a time and a zone.
-fn is_stamp(text: &str) -> bool {
-    const SHAPE: &[u8] = b"aaa 9999-99-99 99:99 ";
-    let bytes = text.as_bytes();
-    bytes.len() > SHAPE.len()
-        && bytes.len() < SHAPE.len() + 12
-        && SHAPE.iter().zip(bytes).all(|(shape, byte)| match shape {
-            b'a' => byte.is_ascii_alphabetic(),
-            b'9' => byte.is_ascii_digit(),
-            exact => exact == byte,
-        })
-}
-
-/// The `sessionId=` in the client's `Runtime:` line.
-fn runtime_session(text: &str) -> Option<String> {
-    let line = text.lines().find(|line| line.starts_with(RUNTIME))?;
-    let id = line.split(" | ").find_map(|field| field.trim().strip_prefix("sessionId="))?;
-    Some(id.to_owned()).filter(|id| !id.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,16 +260,6 @@ mod tests {
     }
 
     #[test]
-    fn brackets_that_are_no_stamp_stay() {
-        for text in ["[1] first", "[Sun] day", "[x", "[]", "]", "[Sun 2026-11-22] a", ""] {
-            assert_eq!(unstamped(text), text);
-        }
-        assert_eq!(unstamped("[Sun 2026-11-22 06:16 UTC] a"), "a");
-        assert_eq!(unstamped("[Sun 2026-11-22 06:16 GMT+1] a"), "a");
-        assert_eq!(unstamped("[Sun 2026-11-22 06:16 UTC]"), "");
-    }
-
-    #[test]
     fn calls_compare_by_parsed_arguments_and_not_by_id() {
         let with = |id: &str, arguments: &str| {
             let call = serde_json::json!({"role": "assistant", "content": null, "tool_calls": [
@@ -357,12 +270,5 @@ mod tests {
         let first = with("call_ab", r#"{"a": 1, "b": [2, {"d": 3, "c": 4}]}"#);
         assert_eq!(first, with("callab", r#"{"b":[2,{"c":4,"d":3}],"a":1}"#));
         assert_ne!(first, with("call_ab", r#"{"a": 2, "b": [2, {"d": 3, "c": 4}]}"#));
-    }
-
-    #[test]
-    fn multibyte_text_never_panics() {
-        for text in ["é]", "[é]", "[日本語] は", "[Sun 2026-11-22 06:16 é] a"] {
-            let _ = unstamped(text);
-        }
     }
 }

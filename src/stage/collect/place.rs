@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::rollout::TurnKind;
 
-use super::clean::{Conversation, HEARTBEAT_POLL};
+use super::clean::Conversation;
+use crate::client::HEARTBEAT_POLL;
 
 /// What the agent's own system prompt says.
 const AGENT: &str = "You are a personal assistant running inside OpenClaw";

@@ -447,9 +447,12 @@ impl Sessions {
             messages: turn.messages.clone(),
             reply: turn.reply.clone(),
             next_state: None,
-            closed_by: ClosedBy::Side,
-            closed_at_us: turn.finished_at_us,
+            closed_by: Some(ClosedBy::Side),
+            closed_at_us: Some(turn.finished_at_us),
             retry_of: None,
+            regenerated: 0,
+            abandoned: false,
+            rated: None,
         }
     }
 }
@@ -479,8 +482,11 @@ fn closed_row(
         messages: open.messages,
         reply: open.reply,
         next_state,
-        closed_by: by,
-        closed_at_us: at,
+        closed_by: Some(by),
+        closed_at_us: Some(at),
         retry_of: open.retry_of,
+        regenerated: 0,
+        abandoned: false,
+        rated: None,
     }
 }

@@ -1,7 +1,8 @@
 use serde_json::{Value, json};
 
 use crate::rollout::{
-    ClosedBy, FinishReason, Rollout, Sampling, Turn, TurnId, TurnKind, Version, VersionSpan,
+    ClosedBy, FinishReason, Rollout, Sampling, Turn, TurnId, TurnKind, TurnStatus, Version,
+    VersionSpan,
 };
 
 use super::sessions::{Limits, Sessions};
@@ -80,6 +81,7 @@ impl Ask {
                 ..Sampling::default()
             },
             finish_reason: self.finish,
+            status: TurnStatus::Answered,
         }
     }
 }
@@ -139,7 +141,7 @@ fn story(script: &[Ask]) -> Vec<String> {
                 row.turn_index,
                 row.placed_by,
                 next.join("|"),
-                row.closed_by
+                row.closed_by.map_or("open", ClosedBy::label)
             )
         })
         .collect()
@@ -416,8 +418,8 @@ fn the_end_of_a_session_closes_its_last_turn() {
             .keys(json!({"x-session-id": "s:0", "x-session-done": "1"})),
     ];
     let rows = play(&script);
-    assert_eq!(rows[1].closed_by, ClosedBy::SessionEnd);
-    assert_eq!(rows[1].closed_at_us, 2 * SECOND + SECOND / 2);
+    assert_eq!(rows[1].closed_by, Some(ClosedBy::SessionEnd));
+    assert_eq!(rows[1].closed_at_us, Some(2 * SECOND + SECOND / 2));
 }
 
 /// A request of the OpenClaw agent without any header.
@@ -490,7 +492,7 @@ fn quiet_sessions_are_closed_and_can_be_resumed() {
     assert!(sessions.take(&first).is_empty());
     assert!(sessions.close_idle(first.finished_at_us + 1_800 * SECOND - 1).is_empty());
     let rows = sessions.close_idle(first.finished_at_us + 1_800 * SECOND);
-    assert_eq!(rows[0].closed_by, ClosedBy::IdleTimeout);
+    assert_eq!(rows[0].closed_by, Some(ClosedBy::IdleTimeout));
     assert_eq!(sessions.open_turns(), 0);
     let resumed = ask(json!([user("a"), assistant("A"), user("b")]), "B").turn(90_000);
     assert!(sessions.take(&resumed).is_empty());

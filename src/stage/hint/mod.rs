@@ -6,7 +6,7 @@
 
 mod teacher;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::events::heartbeat::Pulse;
 use crate::events::hint::{HintFailed, HintSegmentUnread, TurnsHinted};
 use crate::events::{emit, now_us};
 use crate::fault::Explain;
-use crate::judge::{Docket, Exchange, Judge};
+use crate::judge::{Docket, Exchange, Judge, Looked};
 use crate::render::RenderError;
 use crate::rollout::{Hint, HintStatus, Rollout, Turn, TurnId, TurnKind};
 use crate::store::{Polled, Store, StoreError, Tail, Writer};
@@ -172,8 +172,8 @@ struct Finder {
     docket: Docket<Case, Outcome>,
     /// Turns whose rollout has not been read yet.
     told: HashMap<TurnId, Told>,
-    /// Turns that have a row, are on the docket, or need none.
-    known: HashSet<TurnId>,
+    /// Turns that have a row or are on the docket.
+    looked: Looked,
     finished: Vec<Hint>,
     flushed_at: Instant,
     summary: HintSummary,
@@ -218,7 +218,7 @@ impl Finder {
             writer: store.writer("hint")?,
             docket: Docket::new(config.judge.concurrency),
             told: HashMap::new(),
-            known: HashSet::new(),
+            looked: Looked::default(),
             finished: Vec::new(),
             flushed_at: Instant::now(),
             summary,
@@ -226,8 +226,8 @@ impl Finder {
         };
         let polled = store.tail::<Hint>().poll();
         let hints = finder.readable(polled);
-        finder.known.extend(hints.iter().map(|hint| hint.turn_id));
-        finder.total = finder.known.len();
+        hints.iter().for_each(|hint| finder.looked.at(hint.turn_id, hint.revision));
+        finder.total = finder.looked.len();
         Ok(finder)
     }
 
@@ -267,12 +267,10 @@ impl Finder {
         let rollouts = self.readable(polled);
         let polled = self.turns.poll();
         let turns = self.readable(polled);
-        let new = turns.into_iter().filter(|turn| !self.known.contains(&turn.turn_id));
-        self.told.extend(new.map(|turn| (turn.turn_id, Told::from(turn))));
-        for rollout in rollouts {
-            let wanted = rollout.kind == TurnKind::Main && rollout.next_state.is_some();
+        self.told.extend(turns.into_iter().map(|turn| (turn.turn_id, Told::from(turn))));
+        for rollout in rollouts.into_iter().filter(|rollout| rollout.closed_by.is_some()) {
             let told = self.told.remove(&rollout.turn_id);
-            if self.known.insert(rollout.turn_id) && wanted {
+            if self.looked.is_news(&rollout) {
                 self.docket.extend([(rollout, told)]);
             }
         }
@@ -346,6 +344,7 @@ impl Desk {
     async fn look_through(self: Arc<Self>, (rollout, told): Case) -> Outcome {
         let mut row = Hint {
             turn_id: rollout.turn_id,
+            revision: rollout.revision,
             judge: self.judge.name(),
             status: HintStatus::NoHint,
             votes: Vec::new(),

@@ -163,7 +163,7 @@ impl StatusTail {
             new_rows += 1;
         }
         for row in self.turns.poll().rows {
-            self.ledger.turn_id(row.turn_id);
+            self.ledger.recorded(row.turn_id, row.status);
             new_rows += 1;
         }
         new_rows > 0

@@ -141,7 +141,7 @@ fn rollout_value(row: &Rollout) -> Value {
         "kind": row.kind.label(),
         "placed_by": row.placed_by,
         "next_state": row.next_state.as_deref().map(parsed),
-        "closed_by": row.closed_by.label(),
+        "closed_by": row.closed_by.map(|by| by.label()),
         "closed_at_us": row.closed_at_us,
         "retry_of": row.retry_of.map(|id| id.to_string()),
     })

@@ -4,7 +4,6 @@
 //! a daemon it insists for more than a minute before it gives a turn up as `judge_failed`, as a
 //! command it ends with an error and writes nothing for the turns that it could not ask about.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +18,8 @@ use crate::events::heartbeat::Pulse;
 use crate::events::score::{RepliesScored, ScoreJudgeFailed, ScoreSegmentUnread};
 use crate::events::{emit, now_us};
 use crate::fault::Explain;
-use crate::judge::{Docket, Exchange, Judge};
-use crate::rollout::{Rollout, Score, ScoreStatus, TurnId, TurnKind};
+use crate::judge::{Docket, Exchange, Judge, Looked, is_wanted};
+use crate::rollout::{Rollout, Score, ScoreStatus};
 use crate::store::{Polled, Store, StoreError, Tail, Writer, read_file, write_file};
 
 /// Rows of one segment.
@@ -186,11 +185,6 @@ fn at_once(judge: &Judge, config: &ScoreConfig) -> usize {
     }
 }
 
-/// Whether a rollout is one that is scored.
-fn is_wanted(rollout: &Rollout) -> bool {
-    rollout.kind == TurnKind::Main && rollout.next_state.is_some()
-}
-
 impl ScoreSummary {
     fn count(&mut self, rows: &[Score]) {
         let judged = |score: i8| {
@@ -214,8 +208,8 @@ struct Scorer {
     rollouts: Tail<Rollout>,
     writer: Writer<Score>,
     docket: Docket<Rollout, Outcome>,
-    /// Turns that have a score or are on the docket.
-    known: HashSet<TurnId>,
+    /// Turns that have a score or are on the docket, with the revision that was looked at.
+    looked: Looked,
     finished: Vec<Score>,
     flushed_at: Instant,
     summary: ScoreSummary,
@@ -236,7 +230,7 @@ impl Scorer {
             rollouts: store.tail(),
             writer: store.writer("score")?,
             docket: Docket::new(at_once),
-            known: HashSet::new(),
+            looked: Looked::default(),
             finished: Vec::new(),
             flushed_at: Instant::now(),
             summary,
@@ -244,8 +238,8 @@ impl Scorer {
         };
         let polled = store.tail::<Score>().poll();
         let scores = scorer.readable(polled);
-        scorer.known.extend(scores.iter().map(|score| score.turn_id));
-        scorer.total = scorer.known.len();
+        scores.iter().for_each(|score| scorer.looked.at(score.turn_id, score.revision));
+        scorer.total = scorer.looked.len();
         Ok(scorer)
     }
 
@@ -283,12 +277,8 @@ impl Scorer {
     fn look(&mut self) {
         let polled = self.rollouts.poll();
         let rollouts = self.readable(polled);
-        let known = &mut self.known;
-        self.docket.extend(
-            rollouts
-                .into_iter()
-                .filter(|rollout| is_wanted(rollout) && known.insert(rollout.turn_id)),
-        );
+        let looked = &mut self.looked;
+        self.docket.extend(rollouts.into_iter().filter(|rollout| looked.is_news(rollout)));
     }
 
     fn flush_if_due(&mut self) {
@@ -344,6 +334,7 @@ impl Scorer {
 async fn judged(judge: Arc<Judge>, rollout: Rollout, follow: bool) -> Outcome {
     let failed = |reason: String| Score {
         turn_id: rollout.turn_id,
+        revision: rollout.revision,
         judge: judge.name(),
         status: ScoreStatus::JudgeFailed,
         votes: Vec::new(),

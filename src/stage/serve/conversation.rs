@@ -6,7 +6,9 @@ use super::drawn::Drawn;
 use crate::engine::SampledToken;
 use crate::events::now_us;
 use crate::protocol::AssistantMessage;
-use crate::rollout::{ConstraintKind, FinishReason, Sampling, Turn, TurnId, VersionSpan};
+use crate::rollout::{
+    ConstraintKind, FinishReason, Sampling, Turn, TurnId, TurnStatus, VersionSpan,
+};
 
 /// What a turn holds beside its tokens.
 #[derive(Clone, Debug)]
@@ -61,6 +63,7 @@ impl Conversation {
             version_spans: spans(tokens),
             sampling,
             finish_reason,
+            status: TurnStatus::Answered,
         }
     }
 }

@@ -110,7 +110,7 @@ impl Pool {
 
     fn settle_one(&mut self, turn_id: TurnId) -> Option<RejectedTurn> {
         match self.ledger.state(turn_id) {
-            None | Some(TurnState::Answered) => None,
+            None | Some(TurnState::Answered | TurnState::Placed) => None,
             // feedback that comes late may still reopen it: its tokens are kept
             Some(TurnState::Rejected(Rejection::NoNextState)) => {
                 self.ready.remove(&turn_id);

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::Method;
 use crate::rollout::{
     ClosedBy, ConstraintKind, FinishReason, HintStatus, Rejection, Sampling, ScoreStatus,
-    TrainedTurn, TrainingSignal, TurnKind, Version, VersionSpan,
+    TrainedTurn, TrainingSignal, TurnKind, TurnStatus, Version, VersionSpan,
 };
 
 const LIMITS: Limits =
@@ -39,6 +39,7 @@ fn turn(id: u128) -> Turn {
             ..Sampling::default()
         },
         finish_reason: FinishReason::Stop,
+        status: TurnStatus::Answered,
     }
 }
 
@@ -54,15 +55,19 @@ fn rollout(id: u128) -> Rollout {
         messages: "[]".to_owned(),
         reply: "{}".to_owned(),
         next_state: Some("[]".to_owned()),
-        closed_by: ClosedBy::NextTurn,
-        closed_at_us: 0,
+        closed_by: Some(ClosedBy::NextTurn),
+        closed_at_us: Some(0),
         retry_of: None,
+        regenerated: 0,
+        abandoned: false,
+        rated: None,
     }
 }
 
 fn score(id: u128, score: i8) -> Score {
     Score {
         turn_id: TurnId(id),
+        revision: 0,
         judge: "rules@1".to_owned(),
         status: ScoreStatus::Judged,
         votes: Vec::new(),
@@ -76,6 +81,7 @@ fn hint(id: u128, status: HintStatus) -> Hint {
     let row = |value: f32| if status == HintStatus::Accepted { vec![value; 2] } else { Vec::new() };
     Hint {
         turn_id: TurnId(id),
+        revision: 0,
         judge: "rules@1".to_owned(),
         status,
         votes: Vec::new(),

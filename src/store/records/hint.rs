@@ -1,6 +1,6 @@
 //! `hints`.
 
-use arrow::datatypes::{Float32Type, Int8Type, UInt64Type};
+use arrow::datatypes::{Float32Type, Int8Type, UInt32Type, UInt64Type};
 
 use crate::rollout::{Hint, HintStatus, HintVote, Version};
 use crate::store::columns::{Batch, Columns, Mismatch};
@@ -13,6 +13,7 @@ impl Record for Hint {
         let student = each.clone().map(|r| r.student_logprobs.as_slice());
         Batch::new()
             .text("turn_id", each.clone().map(|r| r.turn_id.to_string()))
+            .numbers::<UInt32Type>("revision", each.clone().map(|r| r.revision))
             .text("judge", each.clone().map(|r| &r.judge))
             .text("status", each.clone().map(|r| r.status.label()))
             .struct_lists("votes", each.clone().map(|r| r.votes.as_slice()), |batch, votes| {
@@ -38,6 +39,8 @@ impl Part for Hint {
 
     fn decode(columns: &Columns<'_>) -> Result<Vec<Self>, Mismatch> {
         let mut turn_id = columns.turn_ids("turn_id")?;
+        let mut revision =
+            columns.since(3, "revision", 0, |columns, name| columns.numbers::<UInt32Type>(name))?;
         let mut judge = columns.text("judge")?;
         let mut status = columns.labels("status", HintStatus::from_label)?;
         let mut votes = columns.struct_lists("votes", |columns| {
@@ -57,6 +60,7 @@ impl Part for Hint {
         columns.rows(|| {
             Ok(Self {
                 turn_id: turn_id.take()?,
+                revision: revision.take()?,
                 judge: judge.take()?,
                 status: status.take()?,
                 votes: votes.take()?,

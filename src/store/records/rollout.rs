@@ -2,13 +2,14 @@
 
 use arrow::datatypes::UInt32Type;
 
-use crate::rollout::{ClosedBy, Rollout, TurnKind};
+use crate::rollout::{ClosedBy, Rated, Rating, Rollout, TurnKind};
 use crate::store::columns::{Batch, Columns, Mismatch};
 use crate::store::{Part, Record, Table};
 
 impl Record for Rollout {
     fn encode(rows: &[Self]) -> Batch {
         let each = rows.iter();
+        let rated = each.clone().map(|r| r.rated.as_ref());
         Batch::new()
             .text("turn_id", each.clone().map(|r| r.turn_id.to_string()))
             .numbers::<UInt32Type>("revision", each.clone().map(|r| r.revision))
@@ -20,9 +21,14 @@ impl Record for Rollout {
             .text("messages", each.clone().map(|r| &r.messages))
             .text("reply", each.clone().map(|r| &r.reply))
             .optional_text("next_state", each.clone().map(|r| r.next_state.as_ref()))
-            .text("closed_by", each.clone().map(|r| r.closed_by.label()))
-            .times("closed_at", each.clone().map(|r| r.closed_at_us))
-            .optional_text("retry_of", each.map(|r| r.retry_of.map(|id| id.to_string())))
+            .optional_text("closed_by", each.clone().map(|r| r.closed_by.map(|by| by.label())))
+            .optional_times("closed_at", each.clone().map(|r| r.closed_at_us))
+            .optional_text("retry_of", each.clone().map(|r| r.retry_of.map(|id| id.to_string())))
+            .numbers::<UInt32Type>("regenerated", each.clone().map(|r| r.regenerated))
+            .flags("abandoned", each.clone().map(|r| r.abandoned))
+            .optional_text("rating", rated.clone().map(|r| r.map(|r| r.rating.label())))
+            .optional_text("rating_text", rated.clone().map(|r| r.and_then(|r| r.text.as_ref())))
+            .optional_times("rated_at", rated.map(|r| r.map(|r| r.given_at_us)))
     }
 }
 
@@ -40,10 +46,20 @@ impl Part for Rollout {
         let mut messages = columns.text("messages")?;
         let mut reply = columns.text("reply")?;
         let mut next_state = columns.optional_text("next_state")?;
-        let mut closed_by = columns.labels("closed_by", ClosedBy::from_label)?;
-        let mut closed_at = columns.times("closed_at")?;
+        let mut closed_by = columns.optional_labels("closed_by", ClosedBy::from_label)?;
+        let mut closed_at = columns.optional_times("closed_at")?;
         let mut retry_of = columns.optional_turn_ids("retry_of")?;
+        let mut regenerated = columns
+            .since(3, "regenerated", 0, |columns, name| columns.numbers::<UInt32Type>(name))?;
+        let mut abandoned = columns.since(3, "abandoned", false, Columns::flags)?;
+        let mut rating = columns.since(3, "rating", None, |columns, name| {
+            columns.optional_labels(name, Rating::from_label)
+        })?;
+        let mut rating_text = columns.since(3, "rating_text", None, Columns::optional_text)?;
+        let mut rated_at = columns.since(3, "rated_at", None, Columns::optional_times)?;
         columns.rows(|| {
+            let (rating, text) = (rating.take()?, rating_text.take()?);
+            let given_at_us = rated_at.take()?.unwrap_or_default();
             Ok(Self {
                 turn_id: turn_id.take()?,
                 revision: revision.take()?,
@@ -58,6 +74,9 @@ impl Part for Rollout {
                 closed_by: closed_by.take()?,
                 closed_at_us: closed_at.take()?,
                 retry_of: retry_of.take()?,
+                regenerated: regenerated.take()?,
+                abandoned: abandoned.take()?,
+                rated: rating.map(|rating| Rated { rating, text, given_at_us }),
             })
         })
     }

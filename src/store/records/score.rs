@@ -1,6 +1,6 @@
 //! `scores`.
 
-use arrow::datatypes::Int8Type;
+use arrow::datatypes::{Int8Type, UInt32Type};
 
 use crate::rollout::{Score, ScoreStatus, Vote};
 use crate::store::columns::{Batch, Columns, Mismatch};
@@ -11,6 +11,7 @@ impl Record for Score {
         let each = rows.iter();
         Batch::new()
             .text("turn_id", each.clone().map(|r| r.turn_id.to_string()))
+            .numbers::<UInt32Type>("revision", each.clone().map(|r| r.revision))
             .text("judge", each.clone().map(|r| &r.judge))
             .text("status", each.clone().map(|r| r.status.label()))
             .struct_lists("votes", each.clone().map(|r| r.votes.as_slice()), |batch, votes| {
@@ -29,6 +30,8 @@ impl Part for Score {
 
     fn decode(columns: &Columns<'_>) -> Result<Vec<Self>, Mismatch> {
         let mut turn_id = columns.turn_ids("turn_id")?;
+        let mut revision =
+            columns.since(3, "revision", 0, |columns, name| columns.numbers::<UInt32Type>(name))?;
         let mut judge = columns.text("judge")?;
         let mut status = columns.labels("status", ScoreStatus::from_label)?;
         let mut votes = columns.struct_lists("votes", |columns| {
@@ -42,6 +45,7 @@ impl Part for Score {
         columns.rows(|| {
             Ok(Self {
                 turn_id: turn_id.take()?,
+                revision: revision.take()?,
                 judge: judge.take()?,
                 status: status.take()?,
                 votes: votes.take()?,

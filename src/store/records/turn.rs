@@ -2,8 +2,10 @@
 
 use arrow::datatypes::{Float32Type, UInt32Type, UInt64Type};
 
-use crate::rollout::{ConstraintKind, FinishReason, Sampling, Turn, Version, VersionSpan};
-use crate::store::columns::{Batch, Columns, Mismatch};
+use crate::rollout::{
+    ConstraintKind, FinishReason, Sampling, Turn, TurnStatus, Version, VersionSpan,
+};
+use crate::store::columns::{Batch, Column, Columns, Mismatch};
 use crate::store::{Part, Record, Table};
 
 impl Record for Turn {
@@ -41,7 +43,8 @@ impl Record for Turn {
             .number_lists::<UInt32Type>("forced", each.clone().map(|r| r.forced.as_slice()))
             .optional_text("constraint", each.clone().map(|r| r.constraint.map(|c| c.label())))
             .group("sampling", sampling)
-            .text("finish_reason", each.map(|r| r.finish_reason.label()))
+            .text("finish_reason", each.clone().map(|r| r.finish_reason.label()))
+            .text("status", each.map(|r| r.status.label()))
     }
 }
 
@@ -75,6 +78,7 @@ impl Part for Turn {
         let mut version_spans = columns.struct_lists("version_spans", spans)?;
         let mut sampling = columns.group("sampling", sampling)?;
         let mut finish_reason = columns.labels("finish_reason", FinishReason::from_label)?;
+        let mut status = turn_status(columns)?;
         columns.rows(|| {
             Ok(Self {
                 turn_id: turn_id.take()?,
@@ -96,6 +100,7 @@ impl Part for Turn {
                 version_spans: version_spans.take()?,
                 sampling: sampling.take()?,
                 finish_reason: finish_reason.take()?,
+                status: status.take()?,
             })
         })
     }
@@ -168,4 +173,11 @@ fn biases(columns: &Columns<'_>) -> Result<Vec<(u32, f32)>, Mismatch> {
     let mut id = columns.numbers::<UInt32Type>("id")?;
     let mut bias = columns.numbers::<Float32Type>("bias")?;
     columns.rows(|| Ok((id.take()?, bias.take()?)))
+}
+
+/// The column `status`, which every turn had not got before version 3.
+pub(in crate::store) fn turn_status(columns: &Columns<'_>) -> Result<Column<TurnStatus>, Mismatch> {
+    columns.since(3, "status", TurnStatus::Answered, |columns, name| {
+        columns.labels(name, TurnStatus::from_label)
+    })
 }
