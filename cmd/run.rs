@@ -142,17 +142,18 @@ pub fn cmd_run(global: &Global, args: &RunArgs) -> Result<Option<Value>, Fault> 
     let home = home(global)?;
     let plan = plan(global, &stages, &home)?;
     let batch_size = stages.train.batch_size as u64;
-    let read = crate::store::figures_source(&home, batch_size)?;
     let mut screen = Screen::new(std::io::stderr().is_terminal(), Box::new(std::io::stderr()));
     let model = &stages.serve.model_name;
-    let context = stages.serve.context_tokens.unwrap_or(32_768);
+    let client = run::client_config(&plan.url(), model, stages.serve.context_tokens);
+    let client = serde_json::to_string_pretty(&client).unwrap_or_default();
     screen.say(&format!(
         "OpenClaw client configuration (~/.openclaw/openclaw.json), ready to paste:\n{}\nAny \
          other OpenAI client: base URL {}/v1, any API key, model `{model}`.\nhome {}",
-        plan.client_config(model, context),
+        client,
         plan.url(),
         home.root().display(),
     ));
+    let read = crate::store::figures_source(&home, batch_size, client)?;
     let summary = edge::block_on(global, async |stop| {
         run::run(&stages.run, &plan, read, &mut screen, stop).await
     })?;

@@ -1,11 +1,11 @@
 //! `openclaw-rl serve`
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
 use openclaw_rl::config::ServeConfig;
-use openclaw_rl::stage;
+use openclaw_rl::{run, stage};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -136,7 +136,9 @@ pub fn cmd_serve(global: &Global, args: &ServeArgs) -> Result<Option<Value>, Fau
     let _lock = edge::lock(&home, "serve")?;
     let mut config = resolved.config;
     config.hub = crate::hub::from_environment();
-    let parts = stage::serve::Parts::decoder(&config, crate::store::status_source(&home)?)?;
+    let url = format!("http://{}", SocketAddr::new(config.host, config.port));
+    let client = run::client_config(&url, &config.model_name, config.context_tokens);
+    let parts = stage::serve::Parts::decoder(&config, crate::store::status_source(&home, client)?)?;
     let summary = edge::block_on(global, async |stop| {
         let (ready, _) = tokio::sync::oneshot::channel();
         stage::serve::run(&config, &home, parts, stop, ready).await

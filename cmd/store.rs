@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use clap::{Args, Subcommand};
 use openclaw_rl::config::Home;
 use openclaw_rl::run::Figures;
-use openclaw_rl::stage::inspect::{self, Status, StatusTail};
+use openclaw_rl::stage::inspect::{self, Advice, Status, StatusTail};
 use serde_json::Value;
 
 use crate::Global;
@@ -59,12 +59,21 @@ pub fn cmd_store(global: &Global, args: &StoreArgs) -> Result<Option<Value>, Fau
     }
 }
 
-/// What the server shows at `/status`: the figures of the home.
-pub fn status_source(home: &Home) -> Result<Arc<dyn Fn() -> Value + Send + Sync>, Fault> {
+/// What the server shows at `/status`: the figures of the home. `client` is the configuration
+/// that is shown where a client has to be configured.
+pub fn status_source(
+    home: &Home,
+    client: Value,
+) -> Result<Arc<dyn Fn() -> Value + Send + Sync>, Fault> {
     let tail = Mutex::new(StatusTail::new(home)?);
     Ok(Arc::new(move || {
         let status = tail.lock().unwrap_or_else(PoisonError::into_inner).refresh();
-        serde_json::to_value(status).unwrap_or_default()
+        let shown = status.advice.as_ref().is_some_and(|advice| advice.configure_client);
+        let mut figures = serde_json::to_value(status).unwrap_or_default();
+        if shown {
+            figures["advice"]["client_config"] = client.clone();
+        }
+        figures
     }))
 }
 
@@ -72,13 +81,15 @@ pub fn status_source(home: &Home) -> Result<Arc<dyn Fn() -> Value + Send + Sync>
 pub fn figures_source(
     home: &Home,
     batch_size: u64,
+    client: String,
 ) -> Result<impl FnMut() -> Figures + use<>, Fault> {
     let mut tail = StatusTail::new(home)?;
-    Ok(move || figures(&tail.refresh(), batch_size))
+    Ok(move || figures(&tail.refresh(), batch_size, &client))
 }
 
-fn figures(status: &Status, batch_size: u64) -> Figures {
+fn figures(status: &Status, batch_size: u64, client: &str) -> Figures {
     Figures {
+        advice: status.advice.as_ref().map(|advice| warning(advice, client)),
         turns: status.turns,
         rollouts: status.rollouts,
         scores: status.scores,
@@ -90,5 +101,16 @@ fn figures(status: &Status, batch_size: u64) -> Figures {
         live_version: status.live_version.unwrap_or_default(),
         mean_reward: status.mean_reward,
         all: serde_json::to_value(status).unwrap_or_default(),
+    }
+}
+
+/// What `run` says where nothing can be learned. It does not change with the number of requests.
+fn warning(advice: &Advice, client: &str) -> String {
+    let Advice { why, what_to_do, .. } = advice;
+    let text =
+        format!("NOTHING CAN BE LEARNED from what arrives: {why}.\nWhat to do: {what_to_do}.");
+    match advice.configure_client {
+        true => format!("{text}\nThe OpenClaw client's configuration, ready to paste:\n{client}"),
+        false => text,
     }
 }

@@ -40,7 +40,7 @@ async fn the_rules_score_each_main_turn_with_a_next_state_once() {
     let summary = score(&house, &ScoreConfig::default()).await.unwrap();
     assert_eq!(summary.scores, 3);
     assert_eq!((summary.negative, summary.positive, summary.neutral), (1, 1, 1));
-    assert_eq!(summary.judge, "rules@1");
+    assert_eq!(summary.judge, "rules@2");
     let mut rows = house.read::<Score>();
     rows.sort_by_key(|row| row.turn_id);
     assert_eq!(rows.iter().map(|row| row.score).collect::<Vec<_>>(), [-1, 1, 0]);
@@ -57,7 +57,7 @@ async fn votes_are_counted_and_kept() {
     let summary = score(&house, &asking(&stub.url)).await.unwrap();
     assert_eq!((summary.negative, stub.calls()), (1, 3));
     let row = house.read::<Score>().remove(0);
-    assert_eq!(row.judge, "openai@1:judge");
+    assert_eq!(row.judge, "openai@2:judge");
     assert_eq!(row.votes.len(), 3);
     assert!(row.reasoning.contains("\\boxed{-1}"));
     let asked = stub.asked.lock().unwrap();

@@ -8,6 +8,7 @@ pub mod deploy;
 pub mod heartbeat;
 pub mod hint;
 pub mod hub;
+pub mod inspect;
 pub mod run;
 pub mod score;
 pub mod serve;

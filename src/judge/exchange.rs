@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::client;
-use crate::rollout::Rollout;
+use crate::rollout::{ClosedBy, Rated, Rollout};
 
 /// One reply in its place.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +14,19 @@ pub struct Exchange {
     pub reply: Value,
     /// Everything between this reply and the next one.
     pub next_state: Vec<Value>,
+    /// What the user said of the reply explicitly.
+    pub rated: Option<Rated>,
+    /// The user asked for another reply in place of this one.
+    pub regenerated: Option<Regenerated>,
+}
+
+/// Another reply was asked for, and made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Regenerated {
+    /// How often.
+    pub times: u32,
+    /// The conversation went on with another reply.
+    pub replaced: bool,
 }
 
 /// A rollout whose conversation is no JSON of the expected form.
@@ -34,10 +47,15 @@ impl Exchange {
     pub fn of(rollout: &Rollout) -> Result<Self, Unreadable> {
         let failed = |field| Unreadable { turn: rollout.turn_id, field };
         let next = rollout.next_state.as_deref().unwrap_or("[]");
+        let replaced =
+            rollout.next_state.is_none() && rollout.closed_by == Some(ClosedBy::NextTurn);
+        let times = rollout.regenerated;
         Ok(Self {
             messages: serde_json::from_str(&rollout.messages).map_err(|_| failed("messages"))?,
             reply: serde_json::from_str(&rollout.reply).map_err(|_| failed("reply"))?,
             next_state: serde_json::from_str(next).map_err(|_| failed("next_state"))?,
+            rated: rollout.rated.clone(),
+            regenerated: (times > 0).then_some(Regenerated { times, replaced }),
         })
     }
 

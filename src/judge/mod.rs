@@ -20,7 +20,7 @@ use rand::RngExt;
 
 use crate::complete::{CompleteError, Completer, Options, Patience, Prompt};
 use crate::config::{self, JudgeConfig};
-use crate::rollout::{HintVote, TurnId, Vote};
+use crate::rollout::{HintVote, Rated, Rating, TurnId, Vote};
 
 pub use docket::Docket;
 pub use exchange::{Exchange, Unreadable};
@@ -29,9 +29,11 @@ pub use prompts::{HINT as HINT_PROMPT, SCORE as SCORE_PROMPT};
 pub use rules::Verdict;
 
 /// Version of the rules.
-const RULES: &str = "rules@1";
+const RULES: &str = "rules@2";
 /// Version of the prompts and of the vote rules.
-const MODEL: &str = "openai@1";
+const MODEL: &str = "openai@2";
+/// The user's own explicit word, which outranks any judge.
+const USER: &str = "user@1";
 
 /// Who judges.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ pub struct ModelJudge {
 /// What came of asking for a score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScoreBallot {
+    /// Name and version of who decided, as the tables record it.
+    pub judge: String,
     /// Every vote, in order.
     pub votes: Vec<Vote>,
     /// The majority; `None` if no vote was valid.
@@ -63,15 +67,34 @@ pub struct ScoreBallot {
 /// What came of asking for a hint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HintBallot {
+    /// Name and version of who decided, as the tables record it.
+    pub judge: String,
     /// Every vote, in order.
     pub votes: Vec<HintVote>,
     /// No vote was valid; the reason.
     pub failed: Option<String>,
 }
 
+impl ScoreBallot {
+    /// One vote that nobody was asked for.
+    fn single(judge: &str, score: i8, reason: String) -> Self {
+        let votes = vec![Vote { value: Some(score), text: reason.clone() }];
+        Self { judge: judge.to_owned(), votes, score: Some(score), reasoning: reason }
+    }
+}
+
 impl HintBallot {
-    /// The longest hint of the positive votes with more than `chars_min` characters.
+    /// One vote that nobody was asked for.
+    fn single(judge: &str, hint: Option<String>, reason: String) -> Self {
+        let value = Some(if hint.is_some() { 1 } else { -1 });
+        let votes = vec![HintVote { value, hint, text: reason }];
+        Self { judge: judge.to_owned(), votes, failed: None }
+    }
+
+    /// The longest hint of the positive votes with more than `chars_min` characters. What the user
+    /// has said explicitly counts whatever its length.
     pub fn accepted(&self, chars_min: usize) -> Option<&str> {
+        let chars_min = if self.judge == USER { 0 } else { chars_min };
         let positive = self.votes.iter().filter(|vote| vote.value == Some(1));
         let hints = positive.filter_map(|vote| vote.hint.as_deref());
         let mut best: Option<&str> = None;
@@ -110,7 +133,7 @@ impl Judge {
         }
     }
 
-    /// The votes on a reply.
+    /// The votes on a reply. The user's explicit word outranks the judge, who is not asked then.
     ///
     /// # Errors
     /// The judge gave no answer, or refuses every request; nonsense is no error.
@@ -119,12 +142,14 @@ impl Judge {
         turn: TurnId,
         exchange: &Exchange,
     ) -> Result<ScoreBallot, CompleteError> {
+        if let Some(rated) = &exchange.rated {
+            return Ok(ScoreBallot::single(USER, rated.rating.score(), told(rated)));
+        }
         let judge = match self {
             Self::Model(judge) => judge,
             Self::Rules => {
                 let Verdict { score, reason, .. } = rules::verdict(exchange);
-                let votes = vec![Vote { value: Some(score), text: reason.clone() }];
-                return Ok(ScoreBallot { votes, score: Some(score), reasoning: reason });
+                return Ok(ScoreBallot::single(RULES, score, reason));
             }
         };
         let valid = |text: &str| votes::boxed(text, &[-1, 0, 1]);
@@ -138,10 +163,11 @@ impl Judge {
             (None, Some(_)) => "the votes are tied".to_owned(),
             (None, None) => failed.unwrap_or_else(|| "no vote held a verdict".to_owned()),
         };
-        Ok(ScoreBallot { votes, score, reasoning })
+        Ok(ScoreBallot { judge: self.name(), votes, score, reasoning })
     }
 
-    /// The votes on whether, and how, a reply should have been different.
+    /// The votes on whether, and how, a reply should have been different. Where the user has said
+    /// so explicitly, that is the hint, word for word.
     ///
     /// # Errors
     /// The judge gave no answer, or refuses every request; nonsense is no error.
@@ -150,15 +176,17 @@ impl Judge {
         turn: TurnId,
         exchange: &Exchange,
     ) -> Result<HintBallot, CompleteError> {
+        if let Some(rated) = &exchange.rated {
+            let hint = rated.text.clone().filter(|_| rated.rating == Rating::Down);
+            if hint.is_some() || exchange.next_state.is_empty() {
+                return Ok(HintBallot::single(USER, hint, told(rated)));
+            }
+        }
         let judge = match self {
             Self::Model(judge) => judge,
             Self::Rules => {
                 let Verdict { reason, hint, .. } = rules::verdict(exchange);
-                let value = Some(if hint.is_some() { 1 } else { -1 });
-                return Ok(HintBallot {
-                    votes: vec![HintVote { value, hint, text: reason }],
-                    failed: None,
-                });
+                return Ok(HintBallot::single(RULES, hint, reason));
             }
         };
         let valid = |text: &str| votes::boxed(text, &[-1, 1]);
@@ -171,7 +199,15 @@ impl Judge {
             true => None,
             false => Some(failed.unwrap_or_else(|| "no vote held a decision".to_owned())),
         };
-        Ok(HintBallot { votes, failed })
+        Ok(HintBallot { judge: self.name(), votes, failed })
+    }
+}
+
+/// A user's explicit word, as the reason of a vote.
+fn told(rated: &Rated) -> String {
+    match &rated.text {
+        Some(text) => format!("the user rated it {}: {text}", rated.rating),
+        None => format!("the user rated it {}", rated.rating),
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::Exchange;
-use super::exchange::text_of;
+use super::exchange::{Regenerated, text_of};
 
 /// Characters of the conversation before the last request.
 const CONTEXT_CHARS_MAX: usize = 8_000;
@@ -35,6 +35,8 @@ that nobody could have foreseen, such as a service that was down, says nothing.
 because this one is done speak for the reply. A correction, a complaint, or asking for the same \
 thing again (redo, rephrase, shorter, another format) speaks against it, however politely it is \
 put. Praise that is meant ironically speaks against it.
+- A part named `record` says that the user asked for another reply to the same request. That \
+speaks against this one if the user went on with the other; otherwise it says little.
 - If the user turns to something unrelated, or what came next says too little, there is no verdict.
 - Where the evidence is mixed, ask what the user would say of this reply as a whole.
 
@@ -93,8 +95,28 @@ pub fn ask(system: &str, exchange: &Exchange, nonce: u64) -> Vec<Value> {
     let next: Vec<_> =
         exchange.next_state.iter().map(|m| cut_middle(&show(m), MESSAGE_CHARS_MAX)).collect();
     part("what came next", &cut_middle(&next.join("\n\n"), NEXT_CHARS_MAX));
+    if let Some(regenerated) = exchange.regenerated {
+        part("record", &note(regenerated));
+    }
     text.push_str("What is your decision? Reason shortly, then give the box.");
     vec![json!({"role": "system", "content": system}), json!({"role": "user", "content": text})]
+}
+
+/// What is recorded of a user's wish for another reply.
+fn note(regenerated: Regenerated) -> String {
+    let times = match regenerated.times {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        times => format!("{times} times"),
+    };
+    let went_on = match regenerated.replaced {
+        true => "and went on with that one",
+        false => "but did not go on with that one",
+    };
+    format!(
+        "The user asked {times} for another reply to the same request in place of this \
+         one, {went_on}."
+    )
 }
 
 /// A message as the judge sees it: its role, its text and its calls.
@@ -155,6 +177,8 @@ mod tests {
                 json!({"role": "tool", "content": "second result"}),
                 json!({"role": "user", "content": "reaction"}),
             ],
+            rated: None,
+            regenerated: Some(Regenerated { times: 2, replaced: true }),
         };
         let asked = ask(SCORE, &exchange, 0xabc);
         let text = asked[1]["content"].as_str().unwrap();
@@ -169,6 +193,8 @@ mod tests {
             "first result",
             "second result",
             "reaction",
+            "asked twice for another reply",
+            "went on with that one",
         ] {
             assert!(text.contains(part), "{part} is missing");
         }

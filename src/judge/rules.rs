@@ -44,7 +44,12 @@ pub fn verdict(exchange: &Exchange) -> Verdict {
     let results = reaction.iter().filter(|message| message["role"] == "tool");
     let texts: Vec<String> = results.map(|message| text_of(&message["content"])).collect();
     let (score, reason) = results::judge(&texts);
+    let replaced = exchange.regenerated.is_some_and(|regenerated| regenerated.replaced);
     match score {
+        0 if replaced => {
+            let reason = "the user went on with another reply".to_owned();
+            Verdict { score: -1, reason, hint: said.hint }
+        }
         0 => said,
         _ => Verdict { score, reason: reason.to_owned(), hint: said.hint },
     }

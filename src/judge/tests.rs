@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::exchange::Regenerated;
 use super::*;
 
 fn exchange(reply: &str, next_state: Value) -> Exchange {
@@ -7,6 +8,7 @@ fn exchange(reply: &str, next_state: Value) -> Exchange {
         messages: vec![json!({"role": "user", "content": "What is the capital of France?"})],
         reply: json!({"role": "assistant", "content": reply}),
         next_state: serde_json::from_value(next_state).unwrap(),
+        ..Exchange::default()
     }
 }
 
@@ -199,6 +201,7 @@ fn the_longest_hint_of_the_positive_votes_is_accepted() {
         text: String::new(),
     };
     let ballot = HintBallot {
+        judge: MODEL.to_owned(),
         votes: vec![
             vote(Some(1), Some("Use metric units.")),
             vote(Some(-1), Some("A longer hint of a vote that says there is none.")),
@@ -219,4 +222,52 @@ fn the_docs_show_the_prompts_whole() {
     for prompt in [SCORE_PROMPT, HINT_PROMPT] {
         assert!(page.contains(prompt), "docs/judging.md is out of date:\n{prompt}");
     }
+}
+
+fn rated(rating: Rating, text: Option<&str>, next_state: Value) -> Exchange {
+    let rated = Rated { rating, text: text.map(str::to_owned), given_at_us: 0 };
+    Exchange { rated: Some(rated), ..exchange("Paris.", next_state) }
+}
+
+#[tokio::test]
+async fn the_users_explicit_word_outranks_the_judge() {
+    let thanks = json!([{"role": "user", "content": "Thanks, that is perfect!"}]);
+    let asked = rated(Rating::Down, Some("shorter"), thanks.clone());
+    let ballot = Judge::Rules.score(TurnId(1), &asked).await.unwrap();
+    assert_eq!((ballot.score, ballot.judge.as_str()), (Some(-1), "user@1"));
+    assert!(ballot.reasoning.contains("down: shorter"), "{}", ballot.reasoning);
+    let ballot = Judge::Rules.hint(TurnId(1), &asked).await.unwrap();
+    assert_eq!(ballot.accepted(10), Some("shorter"), "word for word, however short");
+    let ballot = Judge::Rules.score(TurnId(1), &rated(Rating::Up, None, json!([]))).await.unwrap();
+    assert_eq!(ballot.score, Some(1));
+}
+
+#[tokio::test]
+async fn a_bare_rating_leaves_the_hint_to_what_came_next() {
+    let wish = json!([{"role": "user", "content": "No, use metric units."}]);
+    for rating in [Rating::Down, Rating::Up] {
+        let ballot = Judge::Rules.hint(TurnId(1), &rated(rating, None, wish.clone())).await;
+        let ballot = ballot.unwrap();
+        assert_eq!(
+            (ballot.accepted(10), ballot.judge.as_str()),
+            (Some("use metric units."), RULES)
+        );
+        let ballot = Judge::Rules.hint(TurnId(1), &rated(rating, None, json!([]))).await.unwrap();
+        assert_eq!((ballot.accepted(0), ballot.judge.as_str()), (None, USER));
+    }
+    let praised = rated(Rating::Up, Some("in just the right tone"), json!([]));
+    let ballot = Judge::Rules.hint(TurnId(1), &praised).await.unwrap();
+    assert_eq!(ballot.accepted(0), None, "praise says nothing that should have been done");
+}
+
+#[test]
+fn a_reply_that_was_replaced_counts_against_itself_where_words_decide_nothing() {
+    let regenerated = |replaced, next: Value| Exchange {
+        regenerated: Some(Regenerated { times: 1, replaced }),
+        ..exchange("Paris.", next)
+    };
+    assert_eq!(rules::verdict(&regenerated(true, json!([]))).score, -1);
+    assert_eq!(rules::verdict(&regenerated(false, json!([]))).score, 0);
+    let praised = json!([{"role": "user", "content": "Thanks!"}]);
+    assert_eq!(rules::verdict(&regenerated(true, praised)).score, 1);
 }

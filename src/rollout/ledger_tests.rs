@@ -1,5 +1,7 @@
 use super::*;
-use crate::rollout::{ClosedBy, DeploymentEvent, RejectedTurn, TrainedTurn, TrainingSignal};
+use crate::rollout::{
+    ClosedBy, DeploymentEvent, Rated, Rating, RejectedTurn, TrainedTurn, TrainingSignal,
+};
 
 const A: TurnId = TurnId(1);
 const B: TurnId = TurnId(2);
@@ -115,10 +117,58 @@ fn a_turn_walks_through_its_states() {
 #[test]
 fn a_retry_whose_reply_the_client_kept_may_teach() {
     let mut ledger = closed();
-    ledger.rollout(&Rollout { revision: 1, retry_of: Some(B), ..placed(A) });
+    ledger.rollout(&Rollout { retry_of: Some(B), ..placed(A) });
     ledger.score(&score(A, ScoreStatus::Judged, 1));
     ledger.hint(&hint(A, HintStatus::NoHint));
     assert_eq!(ledger.state(A), Some(TurnState::Ready));
+}
+
+#[test]
+fn what_comes_late_is_judged_anew_unless_the_turn_is_trained() {
+    let rated = Rated { rating: Rating::Down, text: None, given_at_us: 9 };
+    let late = Rollout { revision: 1, rated: Some(rated), ..placed(A) };
+    let again = Score { revision: 1, ..score(A, ScoreStatus::Judged, -1) };
+    for trained in [false, true] {
+        let mut ledger = closed();
+        ledger.score(&score(A, ScoreStatus::Judged, 1));
+        ledger.hint(&hint(A, HintStatus::NoHint));
+        if trained {
+            ledger.step(&step(Some(1), 0, &[A], &[]));
+        }
+        let before = ledger.state(A);
+        ledger.rollout(&late);
+        let expected = if trained { before } else { Some(TurnState::Closed) };
+        assert_eq!(ledger.state(A), expected);
+        ledger.score(&again);
+        ledger.score(&score(A, ScoreStatus::Judged, 1));
+        ledger.hint(&Hint { revision: 1, ..hint(A, HintStatus::NoHint) });
+        let expected = if trained { before } else { Some(TurnState::Ready) };
+        assert_eq!(ledger.state(A), expected);
+    }
+}
+
+#[test]
+fn an_open_turn_waits_and_evidence_of_any_kind_counts() {
+    let bare = Rollout { next_state: None, closed_by: None, closed_at_us: None, ..placed(A) };
+    let mut ledger = Ledger::new();
+    ledger.recorded(A, TurnStatus::Answered);
+    ledger.rollout(&bare);
+    assert_eq!(ledger.state(A), Some(TurnState::Placed));
+    assert_eq!(ledger.tally().waiting, 1);
+    let closed = Rollout { revision: 1, closed_by: Some(ClosedBy::Shutdown), ..bare };
+    ledger.rollout(&closed);
+    assert_eq!(ledger.state(A), Some(TurnState::Rejected(Rejection::NoNextState)));
+    ledger.rollout(&Rollout { revision: 2, regenerated: 1, ..closed });
+    assert_eq!(ledger.state(A), Some(TurnState::Closed));
+}
+
+#[test]
+fn who_asked_not_to_be_learned_from_is_not() {
+    let mut ledger = Ledger::new();
+    ledger.recorded(A, TurnStatus::DoNotTrain);
+    assert_eq!(ledger.state(A), Some(TurnState::Rejected(Rejection::DoNotTrain)));
+    let tally = ledger.tally();
+    assert_eq!((tally.turns, tally.waiting, tally.rejected["do_not_train"]), (1, 0, 1));
 }
 
 #[test]

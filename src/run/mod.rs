@@ -10,6 +10,6 @@ mod plan;
 mod progress;
 mod supervise;
 
-pub use plan::{ChildPlan, Plan};
+pub use plan::{ChildPlan, Plan, client_config};
 pub use progress::{Figures, Screen};
 pub use supervise::{RunError, RunSummary, run};

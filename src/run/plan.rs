@@ -4,6 +4,9 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// The context that the client is told of where none is configured.
+const CONTEXT_TOKENS: usize = 32_768;
+
 /// One child process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildPlan {
@@ -33,40 +36,39 @@ impl Plan {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+}
 
-    /// The OpenClaw client's configuration for this server, ready to paste.
-    ///
-    /// Two providers on one address, so that the client says of each request whether it belongs
-    /// to the conversation (`main`) or is housekeeping (`side`), and in which session it stands.
-    pub fn client_config(&self, model: &str, context_tokens: usize) -> String {
-        let provider = |turn_type: &str| {
-            serde_json::json!({
-                "baseUrl": format!("{}/v1", self.url()),
-                "apiKey": "sk-local",
-                "api": "openai-completions",
-                "headers": { "X-Turn-Type": turn_type },
-                "models": [{
-                    "id": model, "name": model, "reasoning": false, "input": ["text"],
-                    "contextWindow": context_tokens, "maxTokens": 4096,
-                    "compat": {
-                        "requiresStringContent": true, "supportsPromptCacheKey": true,
-                        "sendSessionAffinityHeaders": true, "thinkingFormat": "openrouter"
-                    }
-                }]
-            })
-        };
-        let (main, side) = (format!("rl/{model}"), format!("rl-side/{model}"));
-        let config = serde_json::json!({
-            "agents": { "defaults": {
-                "model": { "primary": main },
-                "heartbeat": { "model": side },
-                "compaction": { "model": side, "memoryFlush": { "model": side } },
-                "subagents": { "model": side }
-            } },
-            "models": { "providers": { "rl": provider("main"), "rl-side": provider("side") } }
-        });
-        serde_json::to_string_pretty(&config).unwrap_or_default()
-    }
+/// The OpenClaw client's configuration for the server at `url`, ready to paste.
+///
+/// Two providers on one address, so that the client says of each request whether it belongs
+/// to the conversation (`main`) or is housekeeping (`side`), and in which session it stands.
+pub fn client_config(url: &str, model: &str, context_tokens: Option<usize>) -> serde_json::Value {
+    let provider = |turn_type: &str| {
+        serde_json::json!({
+            "baseUrl": format!("{url}/v1"),
+            "apiKey": "sk-local",
+            "api": "openai-completions",
+            "headers": { "X-Turn-Type": turn_type },
+            "models": [{
+                "id": model, "name": model, "reasoning": false, "input": ["text"],
+                "contextWindow": context_tokens.unwrap_or(CONTEXT_TOKENS), "maxTokens": 4096,
+                "compat": {
+                    "requiresStringContent": true, "supportsPromptCacheKey": true,
+                    "sendSessionAffinityHeaders": true, "thinkingFormat": "openrouter"
+                }
+            }]
+        })
+    };
+    let (main, side) = (format!("rl/{model}"), format!("rl-side/{model}"));
+    serde_json::json!({
+        "agents": { "defaults": {
+            "model": { "primary": main },
+            "heartbeat": { "model": side },
+            "compaction": { "model": side, "memoryFlush": { "model": side } },
+            "subagents": { "model": side }
+        } },
+        "models": { "providers": { "rl": provider("main"), "rl-side": provider("side") } }
+    })
 }
 
 #[cfg(test)]
@@ -75,14 +77,7 @@ mod tests {
 
     #[test]
     fn the_client_config_names_both_providers_at_the_address() {
-        let plan = Plan {
-            program: "openclaw-rl".into(),
-            address: ([127, 0, 0, 1], 30_000).into(),
-            children: Vec::new(),
-            lock: "lock".into(),
-        };
-        let config: serde_json::Value =
-            serde_json::from_str(&plan.client_config("openclaw", 32_768)).unwrap();
+        let config = client_config("http://127.0.0.1:30000", "openclaw", None);
         let providers = &config["models"]["providers"];
         assert_eq!(providers["rl"]["baseUrl"], "http://127.0.0.1:30000/v1");
         assert_eq!(providers["rl"]["headers"]["X-Turn-Type"], "main");

@@ -28,6 +28,8 @@ pub struct Figures {
     pub live_version: u64,
     /// Mean score of the turns judged last.
     pub mean_reward: Option<f64>,
+    /// What has to be changed before anything can be learned, if something has.
+    pub advice: Option<String>,
     /// Everything that is known, for the last line.
     pub all: serde_json::Value,
 }
@@ -55,6 +57,7 @@ impl Figures {
 pub struct Screen {
     bars: Option<Bars>,
     last: String,
+    advised: Option<String>,
     shown: Instant,
     stderr: Box<dyn Write + Send>,
 }
@@ -73,7 +76,8 @@ impl Screen {
     /// Live bars where `terminal`, plain lines to `stderr` elsewhere.
     pub fn new(terminal: bool, stderr: Box<dyn Write + Send>) -> Self {
         let bars = terminal.then(Bars::new);
-        Self { bars, last: String::new(), shown: Instant::now() - PLAIN_EVERY, stderr }
+        let (last, advised) = (String::new(), None);
+        Self { bars, last, advised, shown: Instant::now() - PLAIN_EVERY, stderr }
     }
 
     /// Writes a line above the live ones.
@@ -95,6 +99,12 @@ impl Screen {
 
     /// Shows the figures, if they changed.
     pub fn show<'a>(&mut self, figures: &Figures, deaths: impl Iterator<Item = (&'a str, usize)>) {
+        if figures.advice != self.advised {
+            if let Some(advice) = &figures.advice {
+                self.say(advice);
+            }
+            self.advised.clone_from(&figures.advice);
+        }
         let line = figures.line();
         if let Some(bars) = &self.bars {
             bars.samples.set_length(figures.batch_size);
@@ -168,5 +178,18 @@ mod tests {
         let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.contains("turns 3") && text.contains("11 of 16 samples"), "{text}");
+    }
+
+    #[test]
+    fn advice_is_said_once_until_it_changes() {
+        let sink = Sink::default();
+        let mut screen = Screen::new(false, Box::new(sink.clone()));
+        let advice = |text: &str| Figures { advice: Some(text.to_owned()), ..Figures::default() };
+        for figures in [&advice("one"), &advice("one"), &Figures::default(), &advice("two")] {
+            screen.show(figures, std::iter::empty());
+        }
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let said: Vec<&str> = text.lines().filter(|line| !line.starts_with("turns")).collect();
+        assert_eq!(said, ["one", "two"]);
     }
 }

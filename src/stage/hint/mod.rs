@@ -367,6 +367,7 @@ impl Desk {
             Err(error) => return Err(NoRows::Teacher(error)),
         };
         let accepted = ballot.accepted(self.hint_chars_min).map(str::to_owned);
+        row.judge = ballot.judge;
         row.votes = ballot.votes;
         if let Some(reason) = ballot.failed {
             return Ok(failed(row, HintStatus::JudgeFailed, reason));

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::Serialize;
 
 use super::InspectError;
+use super::advice::{Advice, Rules, advise};
 use crate::config::Home;
+use crate::events::emit;
+use crate::events::inspect::NothingTrainable;
 use crate::rollout::{
     Deployment, DeploymentEvent, Hint, Ledger, Score, ScoreStatus, Step, Tally, Version,
 };
@@ -48,6 +51,8 @@ pub struct Status {
     pub mean_reward: Option<f64>,
     /// Segments that cannot be read at present.
     pub unreadable: u64,
+    /// What to change where requests arrive and none of them can be trained on.
+    pub advice: Option<Advice>,
 }
 
 /// Keeps the figures of a home up to date by reading new segments only.
@@ -67,6 +72,8 @@ pub struct StatusTail {
     went_live: BTreeSet<Version>,
     recent: VecDeque<i8>,
     tally: Tally,
+    rules: Rules,
+    advice: Option<Advice>,
 }
 
 impl StatusTail {
@@ -94,6 +101,8 @@ impl StatusTail {
             went_live: BTreeSet::new(),
             recent: VecDeque::new(),
             tally: Tally::default(),
+            rules: Rules::default(),
+            advice: None,
         }
     }
 
@@ -102,6 +111,7 @@ impl StatusTail {
         let changed = self.read_tables() | self.read_versions();
         if changed {
             self.tally = self.ledger.tally();
+            self.advise();
         }
         let unreadable = self.turns.faulty()
             + self.rollouts.faulty()
@@ -127,7 +137,20 @@ impl StatusTail {
             by_state: self.tally.by_state.clone(),
             mean_reward: (!self.recent.is_empty()).then(|| sum / self.recent.len() as f64),
             unreadable: unreadable as u64,
+            advice: self.advice.clone(),
         }
+    }
+
+    /// Finds out whether something has to be changed, and says so once.
+    fn advise(&mut self) {
+        let advice = advise(&self.ledger, &self.rules);
+        if let Some(Advice { requests, why, what_to_do, .. }) = &advice
+            && self.advice.as_ref().is_none_or(|known| known.why != *why)
+        {
+            let (why, what_to_do) = (why.clone(), what_to_do.clone());
+            emit(NothingTrainable { requests: *requests, why, what_to_do });
+        }
+        self.advice = advice;
     }
 
     /// Reads the new rows, later stages first: what a row names is then always known.
@@ -159,6 +182,7 @@ impl StatusTail {
         let surplus = self.recent.len().saturating_sub(RECENT_SCORES);
         self.recent.drain(..surplus);
         for row in self.rollouts.poll().rows {
+            self.rules.take(row.turn_id, row.placement.kind, &row.placed_by);
             self.ledger.placement(row.turn_id, row.placement);
             new_rows += 1;
         }

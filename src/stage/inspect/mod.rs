@@ -3,12 +3,14 @@
 //! Nothing here changes a row or a version, and everything works while the stages run. The
 //! commands `openclaw-rl store ls|show|verify`, `/status` and `run`'s last line are this room.
 
+mod advice;
 mod errors;
 mod figures;
 mod ls;
 mod show;
 mod verify;
 
+pub use advice::Advice;
 pub use errors::InspectError;
 pub use figures::{Status, StatusTail, figures};
 pub use ls::{Listing, TableLine, VersionLine, ls};

@@ -348,6 +348,7 @@ async fn judged(judge: Arc<Judge>, rollout: Rollout, follow: bool) -> Outcome {
     };
     match judge.score(rollout.turn_id, &exchange).await {
         Ok(ballot) => Ok(Score {
+            judge: ballot.judge,
             status: match ballot.score {
                 Some(_) => ScoreStatus::Judged,
                 None => ScoreStatus::JudgeFailed,
