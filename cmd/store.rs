@@ -25,7 +25,7 @@ enum Look {
     Ls,
     /// The whole life of one turn
     Show {
-        /// The turn's id, as in the tables and, after `chatcmpl-`, in the reply
+        /// The turn's id, as in the tables, or its reply's (chatcmpl-…, msg_…)
         turn: String,
     },
     /// Check that everything is readable, consistent and accounted for; exit code 1 if not
@@ -38,8 +38,7 @@ pub fn cmd_store(global: &Global, args: &StoreArgs) -> Result<Option<Value>, Fau
     match &args.look {
         Look::Ls => edge::summary(&inspect::ls(&home)?),
         Look::Show { turn } => {
-            let id = turn.strip_prefix("chatcmpl-").unwrap_or(turn).parse();
-            let id = id.map_err(|error| {
+            let id = inspect::turn_named(turn).map_err(|error| {
                 Fault::usage(format!("{error}"), "take one from the column `turn_id` of a table")
             })?;
             Ok(Some(inspect::show(&home, id)?))

@@ -3,7 +3,7 @@
 use openclaw_rl::config::{HintConfig, Home, Judge, JudgeConfig};
 use openclaw_rl::fault::Explain;
 use openclaw_rl::render::Renderer;
-use openclaw_rl::rollout::{Hint, HintStatus, Turn, Version};
+use openclaw_rl::rollout::{Hint, HintStatus, Rated, Rating, Rollout, Turn, Version};
 use openclaw_rl::stage::hint::{HintError, HintSummary, run};
 use openclaw_rl::weights::{Base, Registry};
 use serde_json::{Value, json};
@@ -62,6 +62,21 @@ async fn row(house: &House, teacher: &Stub) -> Hint {
     let summary = hint(house, &config(&teacher.url)).await.unwrap();
     assert_eq!(summary.hints, 1);
     house.read::<Hint>().remove(0)
+}
+
+#[tokio::test]
+async fn what_the_user_said_should_have_been_done_is_the_hint_however_late_it_came() {
+    let (house, _) = furnished("And Spain?");
+    let teacher = stub(|_, body| (200, right(body, "0").to_string())).await;
+    assert_eq!(row(&house, &teacher).await.status, HintStatus::NoHint);
+    let rated = Rated { rating: Rating::Down, text: Some("shorter".to_owned()), given_at_us: 1 };
+    let known = rollout(0, &messages(), "Paris, of course.", Some("And Spain?"));
+    house.write(&[Rollout { revision: 2, rated: Some(rated), ..known }]);
+    assert_eq!(hint(&house, &config(&teacher.url)).await.unwrap().accepted, 1);
+    let late = house.read::<Hint>().remove(1);
+    assert_eq!((late.revision, late.judge.as_str()), (2, "user@1"));
+    assert_eq!((late.status, late.hint.as_str()), (HintStatus::Accepted, "shorter"));
+    assert_eq!(hint(&house, &config(&teacher.url)).await.unwrap().hints, 0);
 }
 
 #[tokio::test]

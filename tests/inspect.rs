@@ -6,9 +6,9 @@ use std::path::Path;
 use openclaw_rl::config::Home;
 use openclaw_rl::fault::Explain;
 use openclaw_rl::rollout::{
-    ClosedBy, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus, HintVote, RejectedTurn,
-    Rejection, Rollout, Sampling, Score, ScoreStatus, Step, TrainedTurn, TrainingSignal, Turn,
-    TurnId, TurnKind, TurnStatus, Version, VersionSpan, Vote,
+    ClosedBy, Deployment, DeploymentEvent, Feedback, FinishReason, Hint, HintStatus, HintVote,
+    Rated, Rating, RejectedTurn, Rejection, Rollout, Sampling, Score, ScoreStatus, Step,
+    TrainedTurn, TrainingSignal, Turn, TurnId, TurnKind, TurnStatus, Version, VersionSpan, Vote,
 };
 use openclaw_rl::stage::inspect::{self, InspectError, Report, StatusTail};
 use openclaw_rl::store::{Record, Store};
@@ -451,6 +451,91 @@ fn what_is_wrong_within_a_row_is_found() {
     finds("was scored by version 40", |f| {
         put(&f.store, &[Hint { scored_by: Some(Version(40)), ..hint(4) }]);
     });
+}
+
+#[test]
+fn what_may_not_be_kept_or_placed_is_found() {
+    let private = Turn {
+        messages: "[]".to_owned(),
+        reply: "{}".to_owned(),
+        prompt_ids: Vec::new(),
+        response_ids: Vec::new(),
+        response_logprobs: Vec::new(),
+        version_spans: Vec::new(),
+        status: TurnStatus::DoNotTrain,
+        ..turn(60)
+    };
+    let fixture = Fixture::filled();
+    put(&fixture.store, std::slice::from_ref(&private));
+    assert!(fixture.verify().ok);
+    assert_eq!(fixture.verify().rejected["do_not_train"], 1);
+    finds("holds content, although it is not to be learned from", |f| {
+        put(&f.store, &[Turn { messages: turn(60).messages, ..private.clone() }]);
+    });
+    finds("has tokens, although its status is `command`", |f| {
+        put(&f.store, &[Turn { status: TurnStatus::Command, ..turn(60) }]);
+    });
+    finds("is not to be learned from", |f| {
+        put(&f.store, std::slice::from_ref(&private));
+        put(&f.store, &[rollout(60)]);
+    });
+    finds("has revision 0 twice", |f| put(&f.store, &[rollout(4)]));
+    finds("feedback: turn", |f| put(&f.store, &[rated(99)]));
+}
+
+fn rated(number: u128) -> Feedback {
+    let rated = Rated {
+        rating: Rating::Down,
+        text: Some("in metric units".to_owned()),
+        given_at_us: 7_000_000,
+    };
+    Feedback { turn_id: id(number), user: "anna".to_owned(), rated }
+}
+
+#[test]
+fn feedback_that_came_late_opens_a_turn_again() {
+    let fixture = Fixture::filled();
+    let mut tail = StatusTail::new(&fixture.home()).unwrap();
+    let before = tail.refresh();
+    put(&fixture.store, &[rated(4), rated(6)]);
+    for number in [4, 6] {
+        let rated = Some(rated(number).rated);
+        put(&fixture.store, &[Rollout { revision: 1, rated, ..rollout(number) }]);
+    }
+    let after = tail.refresh();
+    assert_eq!(after.by_state["closed"], before.by_state["closed"] + 1, "judged, and now again");
+    assert_eq!(after.trained, before.trained, "for one that is trained it is recorded only");
+    assert!(fixture.verify().ok, "{:?}", fixture.verify().problems);
+    let shown = inspect::show(&fixture.home(), id(4)).unwrap();
+    assert_eq!(shown["state"]["state"], "closed");
+    assert_eq!(shown["feedback"][0]["rating"], "down");
+    assert_eq!(shown["rollouts"][1]["rated"]["text"], "in metric units");
+}
+
+#[test]
+fn who_gets_requests_that_cannot_teach_is_told_what_to_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::new(dir.path());
+    let store = Store::open(&home).unwrap();
+    let mut tail = StatusTail::new(&home).unwrap();
+    let placed_by = "x-session-id;x-turn-type";
+    for number in 100..110 {
+        assert_eq!(tail.refresh().advice, None, "{number}");
+        put(&store, &[turn(number)]);
+        let row = Rollout {
+            kind: TurnKind::Side,
+            placed_by: placed_by.to_owned(),
+            next_state: None,
+            ..rollout(number)
+        };
+        put(&store, &[row]);
+    }
+    let advice = tail.refresh().advice.unwrap();
+    assert_eq!((advice.requests, advice.configure_client), (10, true));
+    assert_eq!(advice.reasons["side;x-turn-type"], 10);
+    put(&store, &[turn(110)]);
+    put(&store, &[rollout(110)]);
+    assert_eq!(tail.refresh().advice, None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use openclaw_rl::config::{Judge, JudgeConfig, ScoreConfig};
 use openclaw_rl::fault::Explain;
-use openclaw_rl::rollout::{Rollout, Score, ScoreStatus, TurnKind};
+use openclaw_rl::rollout::{Rated, Rating, Rollout, Score, ScoreStatus, TurnKind};
 use openclaw_rl::stage::score::{ScoreError, ScoreSummary, run};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,40 @@ async fn the_rules_score_each_main_turn_with_a_next_state_once() {
     assert_eq!(rows.iter().map(|row| row.score).collect::<Vec<_>>(), [-1, 1, 0]);
     assert_eq!(rows[0].reasoning, "complaint: no");
     assert_eq!(score(&house, &ScoreConfig::default()).await.unwrap().scores, 0);
+}
+
+fn down(text: &str) -> Option<Rated> {
+    Some(Rated { rating: Rating::Down, text: Some(text.to_owned()), given_at_us: 1 })
+}
+
+#[tokio::test]
+async fn what_is_known_later_is_judged_again_and_explicit_feedback_needs_no_judge() {
+    let house = house();
+    let stub = judge(|_| (200, "\\boxed{1}".to_owned())).await;
+    house.write(&rollouts()[..1]);
+    assert_eq!(score(&house, &asking(&stub.url)).await.unwrap().positive, 1);
+    assert_eq!(stub.calls(), 3);
+    house.write(&[Rollout { revision: 2, rated: down("shorter"), ..rollouts().remove(0) }]);
+    assert_eq!(score(&house, &asking(&stub.url)).await.unwrap().negative, 1);
+    assert_eq!(stub.calls(), 3, "nobody was asked");
+    let rows = house.read::<Score>();
+    assert_eq!(rows.iter().map(|row| row.revision).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(rows[1].judge, "user@1");
+    assert_eq!(score(&house, &asking(&stub.url)).await.unwrap().scores, 0);
+}
+
+#[tokio::test]
+async fn an_open_turn_is_not_judged_and_any_evidence_will_do() {
+    let house = house();
+    let [_, _, _, _, bare] = rollouts().try_into().unwrap();
+    let open = Rollout { closed_by: None, closed_at_us: None, ..bare.clone() };
+    house.write(std::slice::from_ref(&open));
+    assert_eq!(score(&house, &ScoreConfig::default()).await.unwrap().scores, 0);
+    house.write(&[Rollout { revision: 1, ..bare.clone() }]);
+    assert_eq!(score(&house, &ScoreConfig::default()).await.unwrap().scores, 0);
+    house.write(&[Rollout { revision: 2, regenerated: 1, ..bare }]);
+    assert_eq!(score(&house, &ScoreConfig::default()).await.unwrap().negative, 1);
+    assert!(house.read::<Score>()[0].reasoning.contains("went on with another reply"));
 }
 
 #[tokio::test]

@@ -7,12 +7,22 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TurnId(pub u128);
 
-/// A text that is no turn id.
+/// A text that is no turn id, nor a reply's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a turn id (expected a UUID)")]
 pub struct InvalidTurnId(pub String);
 
 impl TurnId {
+    /// The turn of a reply, by the id that the reply had on the wire (`chatcmpl-…`, `msg_…`), or by
+    /// the turn's own id.
+    ///
+    /// # Errors
+    /// A text that is neither.
+    pub fn of_reply(id: &str) -> Result<Self, InvalidTurnId> {
+        let known = ["chatcmpl-", "msg_"].iter().find_map(|prefix| id.strip_prefix(prefix));
+        known.unwrap_or(id).parse().map_err(|_| InvalidTurnId(id.to_owned()))
+    }
+
     /// A fresh id, stamped with the present time.
     pub fn now() -> Self {
         Self(uuid::Uuid::now_v7().as_u128())
@@ -63,4 +73,20 @@ pub struct VersionSpan {
     pub start: u32,
     /// The version that sampled it.
     pub version: Version,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replys_id_leads_to_its_turn() {
+        let turn = TurnId::now();
+        for text in [format!("chatcmpl-{turn}"), format!("msg_{turn}"), turn.to_string()] {
+            assert_eq!(TurnId::of_reply(&text), Ok(turn), "{text}");
+        }
+        for text in ["", "chatcmpl-", "msg_chatcmpl-x", "resp_1"] {
+            assert_eq!(TurnId::of_reply(text), Err(InvalidTurnId(text.to_owned())));
+        }
+    }
 }

@@ -18,8 +18,17 @@ pub use show::show;
 pub use verify::{Report, verify};
 
 use crate::config::Home;
+use crate::rollout::{InvalidTurnId, TurnId};
 use crate::store::Store;
 use crate::weights::Registry;
+
+/// The turn that is meant by its own id, or by the id of its reply.
+///
+/// # Errors
+/// A text that is neither.
+pub fn turn_named(id: &str) -> Result<TurnId, InvalidTurnId> {
+    TurnId::of_reply(id)
+}
 
 /// The store and the registry of a home that is there already.
 fn open(home: &Home) -> Result<(Store, Registry), InspectError> {

@@ -5,12 +5,12 @@ use serde_json::{Map, Value, json};
 use super::InspectError;
 use crate::config::Home;
 use crate::rollout::{
-    ConstraintKind, Deployment, Hint, Ledger, Rollout, Sampling, Score, Step, Turn, TurnId,
-    TurnState, Version,
+    ClosedBy, ConstraintKind, Deployment, Feedback, Hint, Ledger, Rated, Rollout, Sampling, Score,
+    Step, Turn, TurnId, TurnState, Version,
 };
 use crate::store::{Part, Store};
 
-/// Everything that the tables know of a turn: the turn itself, its rollouts, scores and hints,
+/// Everything that the tables know of a turn: the turn itself, its rollouts, feedback, scores and hints,
 /// the steps that used or rejected it, and what became of the versions they made.
 ///
 /// # Errors
@@ -21,6 +21,7 @@ pub fn show(home: &Home, id: TurnId) -> Result<Value, InspectError> {
     let mut ledger = Ledger::new();
     let turns = rows(&store, &mut problems, |row: &Turn| row.turn_id == id);
     let rollouts = rows(&store, &mut problems, |row: &Rollout| row.turn_id == id);
+    let feedback = rows(&store, &mut problems, |row: &Feedback| row.turn_id == id);
     let scores = rows(&store, &mut problems, |row: &Score| row.turn_id == id);
     let hints = rows(&store, &mut problems, |row: &Hint| row.turn_id == id);
     let mut steps = rows(&store, &mut problems, |_: &Step| true);
@@ -52,6 +53,7 @@ pub fn show(home: &Home, id: TurnId) -> Result<Value, InspectError> {
         "state": state_value(ledger.state(id)),
         "turn": turns.iter().map(turn_value).collect::<Vec<_>>(),
         "rollouts": rollouts.iter().map(rollout_value).collect::<Vec<_>>(),
+        "feedback": feedback.iter().map(|row| rated_value(&row.rated)).collect::<Vec<_>>(),
         "scores": scores.iter().map(score_value).collect::<Vec<_>>(),
         "hints": hints.iter().map(hint_value).collect::<Vec<_>>(),
         "steps": steps.iter().map(|step| step_value(step, id, &ledger)).collect::<Vec<_>>(),
@@ -111,6 +113,7 @@ fn turn_value(turn: &Turn) -> Value {
         "constraint": turn.constraint.map(ConstraintKind::label),
         "sampling": sampling_value(&turn.sampling),
         "finish_reason": turn.finish_reason.label(),
+        "status": turn.status.label(),
     })
 }
 
@@ -141,15 +144,27 @@ fn rollout_value(row: &Rollout) -> Value {
         "kind": row.kind.label(),
         "placed_by": row.placed_by,
         "next_state": row.next_state.as_deref().map(parsed),
-        "closed_by": row.closed_by.map(|by| by.label()),
+        "closed_by": row.closed_by.map(ClosedBy::label),
         "closed_at_us": row.closed_at_us,
         "retry_of": row.retry_of.map(|id| id.to_string()),
+        "regenerated": row.regenerated,
+        "abandoned": row.abandoned,
+        "rated": row.rated.as_ref().map(rated_value),
+    })
+}
+
+fn rated_value(rated: &Rated) -> Value {
+    json!({
+        "rating": rated.rating.label(),
+        "text": rated.text,
+        "given_at_us": rated.given_at_us,
     })
 }
 
 fn score_value(row: &Score) -> Value {
     let votes = row.votes.iter();
     json!({
+        "revision": row.revision,
         "judge": row.judge,
         "status": row.status.label(),
         "votes": votes
@@ -164,6 +179,7 @@ fn score_value(row: &Score) -> Value {
 fn hint_value(row: &Hint) -> Value {
     let votes = row.votes.iter();
     json!({
+        "revision": row.revision,
         "judge": row.judge,
         "status": row.status.label(),
         "votes": votes

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::InspectError;
 use crate::config::Home;
 use crate::rollout::{
-    Deployment, Hint, HintStatus, Ledger, Rollout, Score, Step, Tally, Turn, TurnId, TurnState,
-    Version,
+    Deployment, Feedback, Hint, HintStatus, Ledger, Rollout, Score, Step, Tally, Turn, TurnId,
+    TurnState, TurnStatus, Version,
 };
 use crate::store::{Part, Store, Table};
 use crate::weights::{Manifest, Registry};
@@ -60,6 +60,7 @@ pub fn verify(home: &Home) -> Result<Report, InspectError> {
     check.hints();
     check.scores();
     check.rollouts();
+    check.feedback();
     check.turns();
     check.references();
     Ok(check.finish())
@@ -76,6 +77,9 @@ struct Check {
     trained_tokens: HashMap<TurnId, u32>,
     rejected: BTreeSet<TurnId>,
     retries: Vec<(TurnId, TurnId)>,
+    /// Turns that were placed, and those that were rated.
+    placed: BTreeSet<TurnId>,
+    rated: BTreeSet<TurnId>,
 }
 
 impl Check {
@@ -90,6 +94,8 @@ impl Check {
             trained_tokens: HashMap::new(),
             rejected: BTreeSet::new(),
             retries: Vec::new(),
+            placed: BTreeSet::new(),
+            rated: BTreeSet::new(),
         }
     }
 
@@ -231,8 +237,19 @@ impl Check {
         }
     }
 
+    fn feedback(&mut self) {
+        let rows = self.rows::<Feedback>();
+        self.rated.extend(rows.iter().map(|row| row.turn_id));
+    }
+
     fn rollouts(&mut self) {
+        let mut revisions = BTreeSet::new();
         for row in self.rows::<Rollout>() {
+            let (turn, revision) = (row.turn_id, row.revision);
+            if !revisions.insert((turn, revision)) {
+                self.problem(format_args!("rollouts: turn {turn} has revision {revision} twice"));
+            }
+            self.placed.insert(turn);
             self.retries.extend(row.retry_of.map(|original| (row.turn_id, original)));
             for (name, text) in [
                 ("messages", Some(&row.messages)),
@@ -240,7 +257,6 @@ impl Check {
                 ("next_state", row.next_state.as_ref()),
             ] {
                 if text.is_some_and(|text| !is_json(text)) {
-                    let turn = row.turn_id;
                     self.problem(format_args!("rollouts: turn {turn}: `{name}` is no JSON"));
                 }
             }
@@ -257,6 +273,9 @@ impl Check {
             }
             for text in turn_problems(&row) {
                 self.problem(format_args!("turns: turn {turn} {text}"));
+            }
+            if row.status == TurnStatus::DoNotTrain && self.placed.contains(&turn) {
+                self.problem(format_args!("rollouts: turn {turn} is not to be learned from"));
             }
             for span in &row.version_spans {
                 if !self.knows(span.version) {
@@ -279,6 +298,11 @@ impl Check {
                 ));
             }
             self.ledger.turn(&row);
+        }
+        for turn in std::mem::take(&mut self.rated) {
+            if !seen.contains(&turn) {
+                self.problem(format_args!("feedback: turn {turn} is not recorded"));
+            }
         }
         for (turn, original) in std::mem::take(&mut self.retries) {
             if !seen.contains(&original) {
@@ -364,6 +388,13 @@ fn turn_problems(turn: &Turn) -> Vec<String> {
     let ends = starts.last().is_none_or(|start| (*start as usize) < ids.max(1));
     if !(ascends && begins && ends) {
         problems.push(format!("has version spans that start at {starts:?} of {ids} tokens"));
+    }
+    if turn.status != TurnStatus::Answered && !(turn.prompt_ids.is_empty() && ids == 0) {
+        problems.push(format!("has tokens, although its status is `{}`", turn.status));
+    }
+    let content = [(&turn.messages, "[]"), (&turn.reply, "{}"), (&turn.tools, "")];
+    if turn.status == TurnStatus::DoNotTrain && content.iter().any(|(text, none)| text != none) {
+        problems.push("holds content, although it is not to be learned from".to_owned());
     }
     let texts = [
         ("messages", &turn.messages),
