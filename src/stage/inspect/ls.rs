@@ -13,7 +13,7 @@ use crate::store::{Table, rows_of};
 /// What a home holds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Listing {
-    /// The six tables.
+    /// The tables.
     pub tables: Vec<TableLine>,
     /// Number of turns by state.
     pub turns: BTreeMap<&'static str, u64>,

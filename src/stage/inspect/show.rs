@@ -10,8 +10,8 @@ use crate::rollout::{
 };
 use crate::store::{Part, Store};
 
-/// Everything that the tables know of a turn: the turn itself, its rollouts, feedback, scores and hints,
-/// the steps that used or rejected it, and what became of the versions they made.
+/// Everything that the tables know of a turn: the turn itself, its rollouts, feedback, scores and
+/// hints, the steps that used or rejected it, and what became of the versions they made.
 ///
 /// # Errors
 /// [`InspectError::UnknownTurn`], [`InspectError::NoHome`]; the store cannot be opened.
