@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use openclaw_rl::config::{BenchConfig, DeviceChoice, DtypeChoice, Shape};
+use openclaw_rl::config::{
+    BenchConfig, DeviceChoice, DtypeChoice, FollowConfig, PlaceConfig, Shape, TalkSize,
+};
 use openclaw_rl::stage::bench;
 use serde_json::Value;
 
@@ -23,6 +25,93 @@ enum What {
     Speed(Flags),
     /// How far a device's results are from those of the CPU in f32; exit code 1 if too far
     Parity(Flags),
+    /// Time and memory of placing recorded turns in their sessions, and whether it is right; exit
+    /// code 1 if not
+    Place(PlaceFlags),
+    /// How soon a turn has its row while turns are recorded; exit code 1 if too late
+    Follow(FollowFlags),
+}
+
+#[derive(Debug, Args)]
+struct PlaceFlags {
+    /// Recorded turns [default: 100000, or 5000 with `--size agent`]
+    #[arg(long, value_name = "N")]
+    turns: Option<usize>,
+    /// Sessions that they belong to [default: one for 20 turns]
+    #[arg(long, value_name = "N")]
+    sessions: Option<usize>,
+    /// How large the requests are: chat, or agent (45,000 characters of system prompt)
+    #[arg(long, value_name = "SIZE", default_value_t)]
+    size: TalkSize,
+    /// Turns of one segment
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    segment_turns: usize,
+    /// What the conversations are drawn by
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Where the home is made, instead of the directory for temporary files
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct FollowFlags {
+    /// Turns a second
+    #[arg(long, value_name = "N", default_value_t = 20.0)]
+    rate: f64,
+    /// Seconds for which turns are recorded
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    seconds: u64,
+    /// Sessions that they belong to
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    sessions: usize,
+    /// How large the requests are: chat, or agent (45,000 characters of system prompt)
+    #[arg(long, value_name = "SIZE", default_value_t)]
+    size: TalkSize,
+    /// Where the home is made, instead of the directory for temporary files
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+fn program() -> Result<PathBuf, Fault> {
+    std::env::current_exe().map_err(|error| {
+        Fault::failed(format!("this program is not found: {error}"), "start it by its full path")
+    })
+}
+
+impl PlaceFlags {
+    fn config(&self) -> Result<PlaceConfig, Fault> {
+        let turns = self.turns.unwrap_or(match self.size {
+            TalkSize::Chat => 100_000,
+            TalkSize::Agent => 5_000,
+        });
+        let config = PlaceConfig {
+            turns,
+            sessions: self.sessions.unwrap_or((turns / 20).max(1)),
+            size: self.size,
+            segment_turns: self.segment_turns,
+            seed: self.seed,
+            dir: self.dir.clone(),
+            program: program()?,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+impl FollowFlags {
+    fn config(&self) -> Result<FollowConfig, Fault> {
+        let config = FollowConfig {
+            rate: self.rate,
+            seconds: self.seconds,
+            sessions: self.sessions,
+            size: self.size,
+            dir: self.dir.clone(),
+            program: program()?,
+        };
+        config.validate()?;
+        Ok(config)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -81,14 +170,27 @@ pub fn cmd_bench(global: &Global, args: &BenchArgs) -> Result<Option<Value>, Fau
             let config = flags.config()?;
             let parity = edge::block_on(global, async |_| bench::parity(&config).await)?;
             let summary = edge::summary(&parity)?;
-            if parity.within {
-                return Ok(summary);
-            }
-            edge::print(&summary.unwrap_or_default());
-            Err(Fault::failed(
-                format!("{} in {} is too far from the CPU", parity.device, parity.dtype),
-                "the JSON line says how far, and what is allowed",
-            ))
+            let too_far = format!("{} in {} is too far from the CPU", parity.device, parity.dtype);
+            judged(summary, parity.within, too_far)
+        }
+        What::Place(flags) => {
+            let place = bench::place(&flags.config()?)?;
+            let summary = edge::summary(&place)?;
+            judged(summary, place.right, "turns were not placed as they should be".to_owned())
+        }
+        What::Follow(flags) => {
+            let follow = bench::follow(&flags.config()?)?;
+            let summary = edge::summary(&follow)?;
+            judged(summary, follow.within, "turns were placed too late".to_owned())
         }
     }
+}
+
+/// The figures, or a failure after they were printed.
+fn judged(summary: Option<Value>, holds: bool, otherwise: String) -> Result<Option<Value>, Fault> {
+    if holds {
+        return Ok(summary);
+    }
+    edge::print(&summary.unwrap_or_default());
+    Err(Fault::failed(otherwise, "the JSON line says how far, and what is allowed"))
 }

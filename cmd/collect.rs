@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::Global;
 use crate::edge::{self, Fault};
+use crate::files::FileArgs;
 use crate::resolve::{home, resolve};
 
 /// Flags of `collect`.
@@ -27,6 +28,9 @@ pub struct CollectArgs {
     #[arg(long, conflicts_with = "follow")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub close_all: bool,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub files: FileArgs,
 }
 
 /// Places what is recorded, and prints how much.
@@ -35,9 +39,16 @@ pub fn cmd_collect(global: &Global, args: &CollectArgs) -> Result<Option<Value>,
     if resolved.is_dry_run(global) {
         return Ok(None);
     }
+    let config = resolved.config;
+    if let Some(files) = args.files.open()? {
+        let (input, output) = (&files.input, &files.output);
+        let summary = edge::block_on(global, async |stop| {
+            stage::collect::run_files(&config, input, output, &stop)
+        })?;
+        return files.finish(edge::summary(&summary)?);
+    }
     let home = home(global)?;
     let _lock = edge::lock(&home, "collect")?;
-    let config = resolved.config;
     let summary =
         edge::block_on(global, async |stop| stage::collect::run(&config, &home, stop).await)?;
     edge::summary(&summary)

@@ -63,6 +63,12 @@ pub fn print(summary: &Value) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Prints the summary as one line on stderr, where stdout holds something else.
+#[expect(clippy::print_stderr, reason = "stdout holds the stage's output")]
+pub fn print_beside(summary: &Value) {
+    eprintln!("{summary}");
+}
+
 /// A stage's summary as the command's line on stdout.
 pub fn summary(summary: &impl serde::Serialize) -> Result<Option<Value>, Fault> {
     serde_json::to_value(summary).map(Some).map_err(|error| {

@@ -5,6 +5,7 @@ mod bench;
 mod collect;
 mod deploy;
 mod edge;
+mod files;
 mod hint;
 mod hub;
 mod judge;
@@ -82,7 +83,7 @@ enum Command {
     Run(run::RunArgs),
     /// Look into the store: tables, the life of a turn, consistency
     Store(store::StoreArgs),
-    /// Measure the decoder: its speed on a device, and how far it is from the CPU
+    /// Measure: the decoder on a device, how far it is from the CPU, placing turns
     Bench(bench::BenchArgs),
 }
 

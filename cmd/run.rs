@@ -64,6 +64,10 @@ struct ServePart {
     /// Sampling temperature where the request does not say [default: the model's, else 0.6]
     #[arg(long, value_name = "T")]
     temperature: Option<f32>,
+    /// Keep nothing of this user's: a user's name, key-… as in the tables, or @FILE with one
+    /// user's name or API key per line; may be repeated
+    #[arg(long, value_name = "WHO")]
+    do_not_train: Vec<String>,
 }
 
 /// What is handed on to `serve` and to `train`.

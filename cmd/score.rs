@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::Global;
 use crate::edge::{self, Fault};
+use crate::files::FileArgs;
 use crate::judge::JudgeArgs;
 use crate::resolve::{home, resolve};
 
@@ -24,6 +25,9 @@ pub struct ScoreArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub judge: JudgeArgs,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub files: FileArgs,
 }
 
 /// Judges what is placed, and prints how much.
@@ -32,9 +36,16 @@ pub fn cmd_score(global: &Global, args: &ScoreArgs) -> Result<Option<Value>, Fau
     if resolved.is_dry_run(global) {
         return Ok(None);
     }
+    let config = resolved.config;
+    if let Some(files) = args.files.open()? {
+        let (input, output) = (&files.input, &files.output);
+        let summary = edge::block_on(global, async |stop| {
+            stage::score::run_files(&config, input, output, &stop).await
+        })?;
+        return files.finish(edge::summary(&summary)?);
+    }
     let home = home(global)?;
     let _lock = edge::lock(&home, "score")?;
-    let config = resolved.config;
     let summary =
         edge::block_on(global, async |stop| stage::score::run(&config, &home, stop).await)?;
     edge::summary(&summary)

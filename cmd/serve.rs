@@ -77,6 +77,13 @@ pub struct ServeArgs {
     /// A LoRA adapter beside the base, chosen by its name as the model; may be repeated
     #[arg(long, value_name = "NAME=DIR")]
     pub adapters: Vec<String>,
+    /// Whether /good and /bad in a conversation are answered by the server
+    #[arg(long, value_name = "true|false")]
+    pub chat_commands: Option<bool>,
+    /// Keep nothing of this user's: a user's name, key-… as in the tables, or @FILE with one
+    /// user's name or API key per line; may be repeated
+    #[arg(long, value_name = "WHO")]
+    pub do_not_train: Vec<String>,
     #[command(flatten)]
     #[serde(flatten)]
     pub doors: DoorArgs,
@@ -138,7 +145,7 @@ pub fn cmd_serve(global: &Global, args: &ServeArgs) -> Result<Option<Value>, Fau
     config.hub = crate::hub::from_environment();
     let url = format!("http://{}", SocketAddr::new(config.host, config.port));
     let client = run::client_config(&url, &config.model_name, config.context_tokens);
-    let parts = stage::serve::Parts::decoder(&config, crate::store::status_source(&home, client)?)?;
+    let parts = stage::serve::Parts::decoder(&config, crate::store::sources(&home, client)?)?;
     let summary = edge::block_on(global, async |stop| {
         let (ready, _) = tokio::sync::oneshot::channel();
         stage::serve::run(&config, &home, parts, stop, ready).await

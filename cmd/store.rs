@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use openclaw_rl::config::Home;
 use openclaw_rl::run::Figures;
 use openclaw_rl::stage::inspect::{self, Advice, Status, StatusTail};
+use openclaw_rl::stage::serve::Sources;
 use serde_json::Value;
 
 use crate::Global;
@@ -58,22 +59,26 @@ pub fn cmd_store(global: &Global, args: &StoreArgs) -> Result<Option<Value>, Fau
     }
 }
 
-/// What the server shows at `/status`: the figures of the home. `client` is the configuration
-/// that is shown where a client has to be configured.
-pub fn status_source(
-    home: &Home,
-    client: Value,
-) -> Result<Arc<dyn Fn() -> Value + Send + Sync>, Fault> {
-    let tail = Mutex::new(StatusTail::new(home)?);
-    Ok(Arc::new(move || {
-        let status = tail.lock().unwrap_or_else(PoisonError::into_inner).refresh();
-        let shown = status.advice.as_ref().is_some_and(|advice| advice.configure_client);
-        let mut figures = serde_json::to_value(status).unwrap_or_default();
-        if shown {
-            figures["advice"]["client_config"] = client.clone();
-        }
-        figures
-    }))
+/// What the server shows of the home: its figures at `/status`, and what became of a turn. `client`
+/// is the configuration that is shown where a client has to be configured.
+pub fn sources(home: &Home, client: Value) -> Result<Sources, Fault> {
+    let tail = Arc::new(Mutex::new(StatusTail::new(home)?));
+    let shared = Arc::clone(&tail);
+    Ok(Sources {
+        status: Arc::new(move || {
+            let status = tail.lock().unwrap_or_else(PoisonError::into_inner).refresh();
+            let shown = status.advice.as_ref().is_some_and(|advice| advice.configure_client);
+            let mut figures = serde_json::to_value(status).unwrap_or_default();
+            if shown {
+                figures["advice"]["client_config"] = client.clone();
+            }
+            figures
+        }),
+        turns: Arc::new(move |turn| {
+            let standing = shared.lock().unwrap_or_else(PoisonError::into_inner).standing(turn);
+            serde_json::to_value(standing?).ok()
+        }),
+    })
 }
 
 /// What `run` shows as progress and prints at the end.

@@ -18,6 +18,9 @@ fn wrong_commands_exit_with_2_and_name_the_thing() {
         (&["serve", "--top-p", "1.5"], "top_p"),
         (&["serve", "--host", "0.0.0.0"], "api_key_file"),
         (&["serve", "--model", "/no/such/model"], "/no/such/model"),
+        (&["serve", "--do-not-train", "@"], "do_not_train"),
+        (&["serve", "--port", "0", "--do-not-train", "@/no/such/list"], "/no/such/list"),
+        (&["run", "--do-not-train", ""], "do_not_train"),
         (&["collect", "--follow", "--close-all"], "--close-all"),
         (&["score", "--judge", "nonsense"], "nonsense"),
         (&["score", "--votes", "0"], "votes"),
@@ -111,6 +114,8 @@ fn docs_cli_is_what_the_program_says() {
         vec!["store", "verify"],
         vec!["bench", "speed"],
         vec!["bench", "parity"],
+        vec!["bench", "place"],
+        vec!["bench", "follow"],
     ];
     let mut text = String::from(
         "# Command line\n\nMade from the program's own `--help` by `OPENCLAW_RL_REWRITE=1 cargo \

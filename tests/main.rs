@@ -11,6 +11,7 @@ mod inspect;
 mod judging;
 mod parity;
 mod parity_loss;
+mod plain;
 mod render;
 mod run;
 mod score;

@@ -201,14 +201,15 @@ async fn plain_files_go_through_collect_and_score() {
     std::fs::create_dir(path("turns")).unwrap();
     write_file(&path("turns/0.parquet"), &turns[..1]).unwrap();
     write_file(&path("turns/1.parquet"), &turns[1..]).unwrap();
+    let on = CancellationToken::new();
     let config = CollectConfig { close_all: true, ..CollectConfig::default() };
     let rollouts = path("rollouts.parquet");
-    let summary = collect::run_files(&config, &path("turns"), &rollouts).unwrap();
+    let summary = collect::run_files(&config, &path("turns"), &rollouts, &on).unwrap();
     assert_eq!((summary.turns, summary.rollouts, summary.with_next_state), (2, 2, 1));
     let scores = path("scores.parquet");
     let config = ScoreConfig::default();
-    assert_eq!(score::run_files(&config, &rollouts, &scores).await.unwrap().positive, 1);
+    assert_eq!(score::run_files(&config, &rollouts, &scores, &on).await.unwrap().positive, 1);
     assert_eq!(read_file::<Score>(&scores).unwrap()[0].turn_id, turns[0].turn_id);
-    let error = score::run_files(&config, &path("none"), &scores).await.unwrap_err();
+    let error = score::run_files(&config, &path("none"), &scores, &on).await.unwrap_err();
     assert!(error.to_string().contains("none"), "{error}");
 }

@@ -2,6 +2,7 @@
 
 mod files;
 mod sample;
+mod streaming;
 mod v1;
 mod v2;
 mod v3;

@@ -83,3 +83,105 @@ impl BenchConfig {
         require((1..=8192).contains(&self.prefill), "prefill", self.prefill, "1 to 8192")
     }
 }
+
+/// How large the requests of made-up conversations are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TalkSize {
+    /// A chat: a short system prompt, no tools to speak of.
+    #[default]
+    Chat,
+    /// An agent: a system prompt of 45,000 characters and 10,000 of tools in each request.
+    Agent,
+}
+
+impl FromStr for TalkSize {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "chat" => Ok(Self::Chat),
+            "agent" => Ok(Self::Agent),
+            _ => Err(ConfigError { key: "size", got: text.to_owned(), expected: "chat or agent" }),
+        }
+    }
+}
+
+impl fmt::Display for TalkSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Chat => "chat",
+            Self::Agent => "agent",
+        })
+    }
+}
+
+/// Configuration of `bench place`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlaceConfig {
+    /// Recorded turns.
+    pub turns: usize,
+    /// Sessions that they belong to.
+    pub sessions: usize,
+    /// How large the requests are.
+    pub size: TalkSize,
+    /// Turns of one segment.
+    pub segment_turns: usize,
+    /// What the conversations are drawn by.
+    pub seed: u64,
+    /// Where the home is made, instead of the directory for temporary files.
+    pub dir: Option<PathBuf>,
+    /// The program that is measured: this one.
+    pub program: PathBuf,
+}
+
+impl PlaceConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first key whose value cannot be worked with.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        require((1..=10_000_000).contains(&self.turns), "turns", self.turns, "1 to 10,000,000")?;
+        require(
+            (1..=self.turns).contains(&self.sessions),
+            "sessions",
+            self.sessions,
+            "1 to as many as there are turns",
+        )?;
+        require(
+            (1..=10_000).contains(&self.segment_turns),
+            "segment_turns",
+            self.segment_turns,
+            "1 to 10,000",
+        )
+    }
+}
+
+/// Configuration of `bench follow`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FollowConfig {
+    /// Turns a second.
+    pub rate: f64,
+    /// Seconds for which turns are recorded.
+    pub seconds: u64,
+    /// Sessions that they belong to.
+    pub sessions: usize,
+    /// How large the requests are.
+    pub size: TalkSize,
+    /// Where the home is made, instead of the directory for temporary files.
+    pub dir: Option<PathBuf>,
+    /// The program that is measured: this one.
+    pub program: PathBuf,
+}
+
+impl FollowConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first key whose value cannot be worked with.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let rate = self.rate > 0.0 && self.rate <= 1_000.0;
+        require(rate, "rate", self.rate, "turns a second, up to 1,000")?;
+        require((1..=3_600).contains(&self.seconds), "seconds", self.seconds, "1 to 3,600")?;
+        require((1..=100_000).contains(&self.sessions), "sessions", self.sessions, "1 to 100,000")
+    }
+}

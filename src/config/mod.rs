@@ -16,7 +16,7 @@ mod score;
 mod serve;
 mod train;
 
-pub use bench::{BenchConfig, Shape};
+pub use bench::{BenchConfig, FollowConfig, PlaceConfig, Shape, TalkSize};
 pub use collect::CollectConfig;
 pub use deploy::DeployConfig;
 pub use device::{DeviceChoice, DtypeChoice};

@@ -88,6 +88,12 @@ pub struct ServeConfig {
     pub admin_socket: Option<PathBuf>,
     /// Whether turns are recorded in the store.
     pub record: bool,
+    /// Whether `/good` and `/bad` in a conversation are answered by the server, while turns are
+    /// recorded.
+    pub chat_commands: bool,
+    /// Users of whom nothing is kept: a user's name, `key-…` as in the tables, or `@file` with one
+    /// user's name or API key per line.
+    pub do_not_train: Vec<String>,
 }
 
 impl Default for ServeConfig {
@@ -127,6 +133,8 @@ impl Default for ServeConfig {
             admin_key_file: None,
             admin_socket: None,
             record: true,
+            chat_commands: true,
+            do_not_train: Vec::new(),
         }
     }
 }
@@ -167,6 +175,10 @@ impl ServeConfig {
         )?;
         require(!self.model_name.is_empty(), "model_name", "", "a name")?;
         self.validate_adapters()?;
+        for who in &self.do_not_train {
+            let fits = !who.trim().is_empty() && who != "@";
+            require(fits, "do_not_train", who, "a user's name, key-…, or @file")?;
+        }
         require(
             self.host.is_loopback() || self.api_key_file.is_some(),
             "host",
@@ -238,6 +250,18 @@ mod tests {
             assert_eq!(with(wrong).validate().unwrap_err().key, "adapters", "{wrong:?}");
         }
         assert_eq!(with(&["openclaw=/x"]).validate().unwrap_err().key, "adapters");
+    }
+
+    #[test]
+    fn whoever_is_not_to_be_trained_on_has_a_name() {
+        let with = |who: &str| ServeConfig {
+            do_not_train: vec!["ann".to_owned(), who.to_owned()],
+            ..ServeConfig::default()
+        };
+        with("@list").validate().unwrap();
+        for wrong in ["", " ", "@"] {
+            assert_eq!(with(wrong).validate().unwrap_err().key, "do_not_train", "{wrong:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub struct TurnsCollected {
     pub rollouts: usize,
     /// Turns that wait for their next state.
     pub open: usize,
+    /// Verdicts that were read.
+    pub feedback: usize,
 }
 
 impl Event for TurnsCollected {
@@ -17,8 +19,10 @@ impl Event for TurnsCollected {
     const LEVEL: Level = Level::Info;
 
     fn line(&self) -> String {
-        let Self { turns, rollouts, open } = self;
-        format!("{turns} turns read, {rollouts} rollouts written, {open} turns open")
+        let Self { turns, rollouts, open, feedback } = self;
+        format!(
+            "{turns} turns and {feedback} verdicts read, {rollouts} rows written, {open} turns open"
+        )
     }
 }
 
@@ -34,5 +38,35 @@ impl Event for CollectSegmentUnread {
 
     fn line(&self) -> String {
         format!("left out: {}", self.error)
+    }
+}
+
+/// Users gave verdicts on turns that are not in the store.
+pub struct FeedbackUnknown {
+    /// How many wait for their turn.
+    pub verdicts: usize,
+}
+
+impl Event for FeedbackUnknown {
+    const NAME: &'static str = "feedback_unknown";
+    const LEVEL: Level = Level::Warn;
+
+    fn line(&self) -> String {
+        format!("{} verdicts are about turns that are not in the store", self.verdicts)
+    }
+}
+
+/// The stage was told to leave, and closed what was open.
+pub struct SessionsShutDown {
+    /// Turns that were open.
+    pub turns: usize,
+}
+
+impl Event for SessionsShutDown {
+    const NAME: &'static str = "sessions_shut_down";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        format!("{} open turns closed by the shutdown", self.turns)
     }
 }

@@ -120,6 +120,41 @@ impl Event for TurnNotKept {
     }
 }
 
+/// The server answered a command of a user's.
+pub struct CommandAnswered {
+    /// The turn.
+    pub turn: String,
+    /// Whether it stands in the store.
+    pub recorded: bool,
+}
+
+impl Event for CommandAnswered {
+    const NAME: &'static str = "command_answered";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        let outcome = if self.recorded { "recorded" } else { "could not be recorded" };
+        format!("turn {}: a command was answered and {outcome}", self.turn)
+    }
+}
+
+/// A verdict on a reply stands in the store.
+pub struct FeedbackRecorded {
+    /// The turn that was rated.
+    pub turn: String,
+    /// `up` or `down`.
+    pub rating: &'static str,
+}
+
+impl Event for FeedbackRecorded {
+    const NAME: &'static str = "feedback_recorded";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        format!("turn {} was rated {}", self.turn, self.rating)
+    }
+}
+
 /// A reply has ended.
 pub struct ReplyServed {
     /// What asked for it.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{BadField, Fields, SamplingFields, TextShape};
+use super::{BadField, Fields, SamplingFields, Session, TextShape};
 
 /// Most choices of one request.
 pub const CHOICES_MAX: usize = 128;
@@ -53,13 +53,10 @@ pub struct ChatRequest {
     pub top_logprobs: usize,
     /// Whether token ids are wanted (as vLLM answers them).
     pub return_token_ids: bool,
-    /// The fields that place a turn in its session: (name, text), in a fixed order.
-    pub session: Vec<(&'static str, String)>,
+    /// Who asks, in which conversation, and what may be kept of it.
+    pub session: Session,
 }
 
-/// Body fields that place a turn in its session.
-const SESSION_FIELDS: &[&str] =
-    &["user", "session_id", "turn_type", "session_done", "prompt_cache_key"];
 /// What templates are given by us, and no request may replace.
 const TEMPLATE_OWN: &[&str] = &["messages", "tools", "add_generation_prompt"];
 /// Most tokens that are reported for one position.
@@ -101,7 +98,7 @@ impl ChatRequest {
             logprobs,
             top_logprobs,
             return_token_ids: fields.get("return_token_ids", FLAG)?.unwrap_or_default(),
-            session: session(&mut fields),
+            session: Session::of_openai(&mut fields)?,
         };
         request.fits_together()
     }
@@ -186,15 +183,4 @@ pub(super) fn template(fields: &mut Fields) -> Result<Map<String, Value>, BadFie
         None => Ok(template),
         Some(own) => Err(fields.bad(&format!("{key}.{own}"), "cannot be set here")),
     }
-}
-
-pub(super) fn session(fields: &mut Fields) -> Vec<(&'static str, String)> {
-    let text = |value| match value {
-        Value::String(text) => text,
-        other => other.to_string(),
-    };
-    SESSION_FIELDS
-        .iter()
-        .filter_map(|key| fields.raw(key).map(|value| (*key, text(value))))
-        .collect()
 }

@@ -6,8 +6,8 @@ mod reply;
 
 use serde_json::{Map, Value, json};
 
-use super::chat::{called_is_known, session};
-use super::{BadField, ChatRequest, Fields, SamplingFields, TextShape, ToolChoice};
+use super::chat::called_is_known;
+use super::{BadField, ChatRequest, Fields, SamplingFields, Session, TextShape, ToolChoice};
 
 pub use reply::{
     BlockDelta, ContentBlock, Message, MessageDelta, MessageError, MessageErrorDetail,
@@ -59,18 +59,17 @@ fn parse(body: Value, limit: bool) -> Result<ChatRequest, BadField> {
         logprobs: false,
         top_logprobs: 0,
         return_token_ids: false,
-        session: user_and_session(&mut fields)?,
+        session: session(&mut fields)?,
     })
 }
 
-fn user_and_session(fields: &mut Fields) -> Result<Vec<(&'static str, String)>, BadField> {
-    let mut metadata = fields.object("metadata")?;
-    let mut named = session(fields);
-    if let Some(user) = metadata.get::<String>("user_id", "a string")? {
-        named.retain(|(name, _)| *name != "user");
-        named.insert(0, ("user", user));
+fn session(fields: &mut Fields) -> Result<Session, BadField> {
+    let expected = "an object";
+    let metadata = fields.get::<Map<String, Value>>("metadata", expected)?.unwrap_or_default();
+    if metadata.get("user_id").is_some_and(|user| !user.is_string() && !user.is_null()) {
+        return Err(fields.bad("metadata.user_id", "expected a string"));
     }
-    Ok(named)
+    Session::take(fields, &metadata)
 }
 
 /// Tools in the form of OpenAI.
@@ -194,7 +193,7 @@ mod tests {
         assert!(!request.parallel_tool_calls);
         assert_eq!(request.sampling.stop, ["END"]);
         assert_eq!((request.max_tokens, request.sampling.top_k), (Some(9), Some(5)));
-        assert_eq!(request.session, [("user", "ann".into()), ("session_id", "s".into())]);
+        assert_eq!(request.session.fields, [("user", "ann".into()), ("session_id", "s".into())]);
         assert_eq!(request.template["enable_thinking"], false);
     }
 

@@ -7,6 +7,7 @@
 mod chat;
 mod completions;
 mod error;
+mod feedback;
 mod fields;
 mod generate;
 mod messages;
@@ -14,6 +15,7 @@ mod models;
 mod prompt;
 mod reply;
 mod sampling;
+mod session;
 mod shape;
 pub mod sse;
 mod tokenize;
@@ -24,6 +26,7 @@ pub use completions::{
     Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, PROMPTS_MAX,
 };
 pub use error::{ErrorBody, ErrorDetail};
+pub use feedback::{FEEDBACK_TEXT_MAX, FeedbackRequest, FeedbackTaken, turn_named};
 pub use fields::{BadField, Fields};
 pub use generate::{
     FinishInfo, GenerateAnswer, GenerateRequest, MetaInfo, SamplingParams, TokenScore, TopScores,
@@ -42,6 +45,7 @@ pub use reply::{
     FunctionDelta, Logprobs, TokenLogprob, ToolCall, ToolCallDelta, TopLogprob,
 };
 pub use sampling::SamplingFields;
+pub use session::{Session, split_user};
 pub use shape::TextShape;
 pub use tokenize::{DetokenizeRequest, Detokenized, Source, TokenizeRequest, Tokenized};
 pub use usage::{CompletionTokensDetails, PromptTokensDetails, Usage};

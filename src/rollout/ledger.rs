@@ -297,6 +297,11 @@ impl Ledger {
         entry.map(|entry| self.fold(turn, entry))
     }
 
+    /// Who answered a turn, and whether its content was kept; `None` if no turn row records it.
+    pub fn status(&self, turn: TurnId) -> Option<TurnStatus> {
+        self.turns.get(&turn)?.recorded
+    }
+
     /// Every recorded turn with its state, oldest first.
     pub fn states(&self) -> impl DoubleEndedIterator<Item = (TurnId, TurnState)> + '_ {
         self.turns

@@ -157,6 +157,11 @@ pub struct Mismatch(pub String);
 pub struct Column<T>(std::vec::IntoIter<T>);
 
 impl<T> Column<T> {
+    /// Every row's value.
+    pub fn all(self) -> impl Iterator<Item = T> {
+        self.0
+    }
+
     /// The next row's value.
     ///
     /// # Errors

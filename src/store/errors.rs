@@ -63,6 +63,20 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// A directory without a file of the table.
+    #[error("{} holds no Parquet file of the table `{table}`", path.display())]
+    NoFiles {
+        /// The directory.
+        path: PathBuf,
+        /// The table that was asked for.
+        table: Table,
+    },
+    /// Output that would replace what is read.
+    #[error("{} is input and output", path.display())]
+    SameFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// Rows that Arrow or Parquet would not take.
     #[error("rows of `{table}` could not be encoded: {reason}")]
     Encode {
@@ -89,6 +103,8 @@ impl Explain for StoreError {
             Self::NewerSchema { .. } => "store_newer_schema",
             Self::Fenced { .. } => "store_fenced",
             Self::WriterName { .. } => "store_writer_name",
+            Self::NoFiles { .. } => "store_no_files",
+            Self::SameFile { .. } => "store_same_file",
             Self::Encode { .. } => "store_encode",
         }
     }
@@ -107,6 +123,8 @@ impl Explain for StoreError {
                  this one again"
             }
             Self::WriterName { .. } => return None,
+            Self::NoFiles { .. } => "give a Parquet file, or a directory with `*.parquet` in it",
+            Self::SameFile { .. } => "give another `--output`",
             Self::Encode { .. } => "please report this, with the table's name and the reason",
         };
         Some(hint.to_owned())
@@ -116,7 +134,10 @@ impl Explain for StoreError {
         match self {
             Self::Io { source, .. } if source.kind() == ErrorKind::StorageFull => 1,
             Self::Io { source, .. } if io_hint(source).is_some() => 2,
-            Self::WriterName { .. } | Self::OtherTable { .. } => 2,
+            Self::WriterName { .. }
+            | Self::OtherTable { .. }
+            | Self::NoFiles { .. }
+            | Self::SameFile { .. } => 2,
             _ => 1,
         }
     }

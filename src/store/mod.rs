@@ -8,13 +8,17 @@
 
 mod columns;
 mod errors;
+mod files;
+mod find;
 mod parts;
 mod reader;
 mod records;
 mod schema;
 mod segment;
+mod source;
 mod table;
 mod tail;
+mod turns;
 mod writer;
 
 use std::fs;
@@ -22,14 +26,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use errors::StoreError;
+pub use files::{FileWriter, files, output_file, write_file};
+pub use find::{Finder, Sought};
 pub use parts::{RolloutPart, TurnPart, TurnText};
-pub use reader::{read_file, rows_of};
+pub use reader::{Rows, read_file, rows, rows_of};
 pub use schema::{Part, Record, SCHEMA_VERSION};
 pub use table::Table;
-pub use tail::{Polled, Tail};
-pub use writer::{Writer, write_file};
+pub use tail::{Found, Polled, Segment, Tail};
+pub use turns::{Located, Turns, TurnsItem};
+pub use writer::Writer;
 
 use crate::config::Home;
+use crate::rollout::TurnId;
 use errors::io;
 
 /// Leftovers of a writer that died are removed when they are older than this.
@@ -74,6 +82,16 @@ impl Store {
     /// A reader that has seen nothing yet.
     pub fn tail<R: Part>(&self) -> Tail<R> {
         Tail::new(self.root.join(R::TABLE.label()))
+    }
+
+    /// Finds the rows of single turns.
+    pub fn finder<R: Part>(&self) -> Finder<R> {
+        Finder::new(self.tail())
+    }
+
+    /// The rows of one turn, the newest first, without reading the rows of others.
+    pub fn find<R: Part>(&self, turn: TurnId) -> Sought<R> {
+        self.finder().find(turn)
     }
 
     /// Every row of a table, by writer, epoch and segment.

@@ -1,12 +1,14 @@
 //! How rows become Arrow columns and Parquet files, and the version of that mapping.
 
-use std::sync::Arc;
+use std::io::Write;
+use std::marker::PhantomData;
 
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use sha2::{Digest, Sha256};
 
 use super::columns::{Batch, Columns, Mismatch};
 use super::{StoreError, Table, segment};
@@ -51,34 +53,96 @@ pub trait Record: Part {
 
 /// The bytes of a Parquet file with these rows. The same rows always give the same bytes.
 pub(super) fn to_bytes<R: Record>(rows: &[R]) -> Result<Vec<u8>, StoreError> {
-    let failed = |reason: String| StoreError::Encode { table: R::TABLE, reason };
-    let batch = |rows| -> Result<RecordBatch, StoreError> {
-        R::encode(rows).finish().map_err(|error| failed(error.to_string()))
-    };
-    let schema = batch(&[])?.schema();
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_key_value_metadata(Some(vec![
-            KeyValue::new(VERSION_KEY.to_owned(), SCHEMA_VERSION.to_string()),
-            KeyValue::new(TABLE_KEY.to_owned(), R::TABLE.label().to_owned()),
-        ]))
-        .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))
-        .map_err(|error| failed(error.to_string()))?;
-    for rows in rows.chunks(ROWS_AT_ONCE) {
-        writer.write(&batch(rows)?).map_err(|error| failed(error.to_string()))?;
-    }
-    writer.flush().map_err(|error| failed(error.to_string()))?;
-    writer.sync().map_err(|error| failed(error.to_string()))?;
-    let digest = data_digest(writer.inner());
-    writer.append_key_value_metadata(KeyValue::new(DATA_KEY.to_owned(), digest));
-    writer.into_inner().map_err(|error| failed(error.to_string()))
+    let mut encoder = Encoder::new()?;
+    encoder.write(rows)?;
+    encoder.finish()
 }
 
-/// The value of [`DATA_KEY`] for these data.
-pub(super) fn data_digest(data: &[u8]) -> String {
-    let mut text = format!("{}:", data.len());
-    for byte in segment::hash(data) {
+/// A Parquet file in the making.
+pub(super) struct Encoder<R> {
+    writer: ArrowWriter<Hashed>,
+    rows: PhantomData<fn(&R)>,
+}
+
+impl<R: Record> Encoder<R> {
+    /// A file without rows.
+    pub fn new() -> Result<Self, StoreError> {
+        let schema = encoded::<R>(&[])?.schema();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_key_value_metadata(Some(vec![
+                KeyValue::new(VERSION_KEY.to_owned(), SCHEMA_VERSION.to_string()),
+                KeyValue::new(TABLE_KEY.to_owned(), R::TABLE.label().to_owned()),
+            ]))
+            .build();
+        let into = Hashed { bytes: Vec::new(), hash: Sha256::new(), length: 0 };
+        let writer = ArrowWriter::try_new(into, schema, Some(properties)).map_err(failed::<R>)?;
+        Ok(Self { writer, rows: PhantomData })
+    }
+
+    /// Adds rows.
+    pub fn write(&mut self, rows: &[R]) -> Result<(), StoreError> {
+        for rows in rows.chunks(ROWS_AT_ONCE) {
+            self.writer.write(&encoded(rows)?).map_err(failed::<R>)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a row group, and takes the bytes that are ready.
+    pub fn take(&mut self) -> Result<Vec<u8>, StoreError> {
+        self.writer.flush().map_err(failed::<R>)?;
+        self.writer.sync().map_err(failed::<R>)?;
+        Ok(std::mem::take(&mut self.writer.inner_mut().bytes))
+    }
+
+    /// Bytes in memory, about.
+    pub fn in_memory(&self) -> usize {
+        self.writer.in_progress_size()
+    }
+
+    /// The bytes that were not taken, with the footer.
+    pub fn finish(mut self) -> Result<Vec<u8>, StoreError> {
+        self.writer.flush().map_err(failed::<R>)?;
+        self.writer.sync().map_err(failed::<R>)?;
+        let data = self.writer.inner();
+        let digest = digest_text(data.length, &data.hash.clone().finalize().into());
+        self.writer.append_key_value_metadata(KeyValue::new(DATA_KEY.to_owned(), digest));
+        Ok(self.writer.into_inner().map_err(failed::<R>)?.bytes)
+    }
+}
+
+fn encoded<R: Record>(rows: &[R]) -> Result<RecordBatch, StoreError> {
+    R::encode(rows).finish().map_err(failed::<R>)
+}
+
+fn failed<R: Record>(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Encode { table: R::TABLE, reason: error.to_string() }
+}
+
+/// Bytes, with the hash of all that were ever written.
+struct Hashed {
+    bytes: Vec<u8>,
+    hash: Sha256,
+    length: u64,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        self.hash.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The value of [`DATA_KEY`] for data of this length and SHA-256.
+pub(super) fn digest_text(length: u64, hash: &segment::Hash) -> String {
+    let mut text = format!("{length}:");
+    for byte in hash {
         text.push_str(&format!("{byte:02x}"));
     }
     text

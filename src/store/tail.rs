@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::StoreError;
 use super::reader::read_file;
 use super::schema::Part;
 use super::segment;
+use super::turns::Located;
 
 /// A directory is listed in full at most this often; between, the next names are probed.
 const LIST_EVERY: Duration = Duration::from_secs(10);
@@ -20,7 +22,7 @@ const LIST_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Tail<R> {
     table: PathBuf,
-    epochs: BTreeMap<PathBuf, Epoch>,
+    epochs: BTreeMap<Arc<Path>, Epoch>,
     rows: PhantomData<fn() -> R>,
 }
 
@@ -32,6 +34,30 @@ pub struct Polled<R> {
     /// What could not be read. Each fault is reported once, and again when the file changes; the
     /// file is read as soon as it is mended.
     pub broken: Vec<StoreError>,
+}
+
+/// Segments that were not read before, or that may be readable by now.
+#[derive(Debug)]
+pub struct Found {
+    /// They are to be read; those that cannot be are told to [`Tail::unread`].
+    pub segments: Vec<Segment>,
+    /// What could not be listed.
+    pub broken: Vec<StoreError>,
+}
+
+/// A segment of a table.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    epoch: Arc<Path>,
+    number: u64,
+    /// The file when it was found, before it is read.
+    print: Print,
+}
+
+impl Located for Segment {
+    fn path(&self) -> PathBuf {
+        segment::path(&self.epoch, self.number)
+    }
 }
 
 /// Size and time of the last change of a file.
@@ -50,33 +76,73 @@ struct Epoch {
 }
 
 impl<R: Part> Tail<R> {
-    pub(super) fn new(table: PathBuf) -> Self {
-        Self { table, epochs: BTreeMap::new(), rows: PhantomData }
-    }
-
-    /// The rows that were not seen before. What cannot be read is reported, never fatal.
+    /// The rows that were not seen before, all at once: for tables whose rows are small. What
+    /// cannot be read is reported, never fatal.
     pub fn poll(&mut self) -> Polled<R> {
-        let mut polled = Polled { rows: Vec::new(), broken: Vec::new() };
-        match segment::epochs(&self.table) {
-            Ok(paths) => {
-                for path in paths {
-                    self.epochs.entry(path).or_default();
+        let found = self.find();
+        let mut polled = Polled { rows: Vec::new(), broken: found.broken };
+        for segment in found.segments {
+            match read_file::<R>(&segment.path()) {
+                Ok(mut rows) => {
+                    self.read(&segment);
+                    polled.rows.append(&mut rows);
                 }
+                Err(error) => polled.broken.extend(self.unread(&segment, error)),
             }
-            Err(error) => polled.broken.push(error),
-        }
-        for (path, epoch) in &mut self.epochs {
-            epoch.retry(path, &mut polled);
-            if let Err(error) = epoch.list(path, &mut polled) {
-                polled.broken.push(error);
-            }
-            epoch.probe(path, &mut polled);
         }
         polled
     }
 }
 
 impl<R> Tail<R> {
+    pub(super) fn new(table: PathBuf) -> Self {
+        Self { table, epochs: BTreeMap::new(), rows: PhantomData }
+    }
+
+    /// The segments that were not seen before, and those that could not be read and have changed.
+    /// They count as read unless [`unread`](Self::unread) says otherwise.
+    pub fn find(&mut self) -> Found {
+        let mut found = Found { segments: Vec::new(), broken: Vec::new() };
+        match segment::epochs(&self.table) {
+            Ok(paths) => {
+                for path in paths {
+                    self.epochs.entry(path.into()).or_default();
+                }
+            }
+            Err(error) => found.broken.push(error),
+        }
+        for (path, epoch) in &mut self.epochs {
+            let mut numbers = epoch.mended(path);
+            if let Err(error) = epoch.list(path, &mut numbers) {
+                found.broken.push(error);
+            }
+            epoch.probe(path, &mut numbers);
+            numbers.sort_unstable();
+            let segment = |number| {
+                let print = print_of(&segment::path(path, number)).unwrap_or_default();
+                Segment { epoch: Arc::clone(path), number, print }
+            };
+            found.segments.extend(numbers.into_iter().map(segment));
+        }
+        found
+    }
+
+    /// Remembers that a segment was read.
+    pub fn read(&mut self, segment: &Segment) {
+        if let Some(epoch) = self.epochs.get_mut(&segment.epoch) {
+            epoch.faulty.remove(&segment.number);
+        }
+    }
+
+    /// Remembers that a segment could not be read, to try it again when it has changed. The error
+    /// is returned if it is news.
+    pub fn unread(&mut self, segment: &Segment, error: StoreError) -> Option<StoreError> {
+        let Some(epoch) = self.epochs.get_mut(&segment.epoch) else { return Some(error) };
+        let now = (segment.print, error.is_passing());
+        let before = epoch.faulty.insert(segment.number, now);
+        before.is_none_or(|(then, _)| then != segment.print).then_some(error)
+    }
+
     /// The number of segments that cannot be read at present.
     pub fn faulty(&self) -> usize {
         self.epochs.values().map(|epoch| epoch.faulty.len()).sum()
@@ -84,32 +150,17 @@ impl<R> Tail<R> {
 }
 
 impl Epoch {
-    /// Reads the faulty segments that have changed, or that may be readable by now.
-    fn retry<R: Part>(&mut self, dir: &Path, polled: &mut Polled<R>) {
-        let faulty: Vec<_> = self.faulty.iter().map(|(n, fault)| (*n, *fault)).collect();
-        for (number, (print, passing)) in faulty {
-            let path = segment::path(dir, number);
-            let Some(now) = print_of(&path) else { continue };
-            if now == print && !passing {
-                continue;
-            }
-            match read_file::<R>(&path) {
-                Ok(mut rows) => {
-                    polled.rows.append(&mut rows);
-                    self.faulty.remove(&number);
-                }
-                Err(error) => {
-                    self.faulty.insert(number, (now, error.is_passing()));
-                    if now != print {
-                        polled.broken.push(error);
-                    }
-                }
-            }
-        }
+    /// The faulty segments that have changed, or that may be readable by now.
+    fn mended(&self, dir: &Path) -> Vec<u64> {
+        let may = |(number, (print, passing)): (&u64, &(Print, bool))| {
+            let now = print_of(&segment::path(dir, *number))?;
+            (now != *print || *passing).then_some(*number)
+        };
+        self.faulty.iter().filter_map(may).collect()
     }
 
     /// Lists the directory, if it was not listed for a while and has changed.
-    fn list<R: Part>(&mut self, dir: &Path, polled: &mut Polled<R>) -> Result<(), StoreError> {
+    fn list(&mut self, dir: &Path, numbers: &mut Vec<u64>) -> Result<(), StoreError> {
         let changed = fs::metadata(dir).and_then(|metadata| metadata.modified()).ok();
         if let Some((at, then)) = self.listed
             && (at.elapsed() < LIST_EVERY || then == changed)
@@ -118,7 +169,7 @@ impl Epoch {
         }
         for number in segment::numbers(dir)? {
             if number >= self.next && !self.beyond.contains(&number) {
-                self.read(dir, number, polled);
+                self.take(number, numbers);
             }
         }
         self.listed = Some((Instant::now(), changed));
@@ -126,28 +177,19 @@ impl Epoch {
     }
 
     /// Looks for the names that the writer will use next, and for the first one missing.
-    fn probe<R: Part>(&mut self, dir: &Path, polled: &mut Polled<R>) {
+    fn probe(&mut self, dir: &Path, numbers: &mut Vec<u64>) {
         for number in [Some(self.next), self.beyond.last().map(|last| last.saturating_add(1))] {
             let Some(mut number) = number else { continue };
             let unread = |epoch: &Self, n| n >= epoch.next && !epoch.beyond.contains(&n);
             while unread(self, number) && segment::path(dir, number).exists() {
-                self.read(dir, number, polled);
+                self.take(number, numbers);
                 number = number.saturating_add(1);
             }
         }
     }
 
-    fn read<R: Part>(&mut self, dir: &Path, number: u64, polled: &mut Polled<R>) {
-        let path = segment::path(dir, number);
-        let print = print_of(&path);
-        match read_file::<R>(&path) {
-            Ok(mut rows) => polled.rows.append(&mut rows),
-            Err(error) => {
-                let print = print.unwrap_or_default();
-                self.faulty.insert(number, (print, error.is_passing()));
-                polled.broken.push(error);
-            }
-        }
+    fn take(&mut self, number: u64, numbers: &mut Vec<u64>) {
+        numbers.push(number);
         self.beyond.insert(number);
         while self.beyond.remove(&self.next) {
             self.next += 1;

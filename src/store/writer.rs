@@ -107,25 +107,6 @@ fn take_epoch(root: &Path, table: Table, writer: &str) -> Result<PathBuf, StoreE
     Err(io("create the directory", &at)(ErrorKind::AlreadyExists.into()))
 }
 
-/// Writes a plain Parquet file, replacing what stands there. Readers see the old or the new file.
-///
-/// # Errors
-/// [`StoreError::Io`], [`StoreError::Encode`].
-pub fn write_file<R: Record>(path: &Path, rows: &[R]) -> Result<(), StoreError> {
-    use std::io::Write;
-    let bytes = to_bytes(rows)?;
-    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    let write = || {
-        let mut file = tempfile::Builder::new().suffix(".tmp").tempfile_in(parent)?;
-        file.write_all(&bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|refused| refused.error)
-    };
-    write().map_err(io("write", path))?;
-    segment::sync_dir(parent)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

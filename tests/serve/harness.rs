@@ -1,7 +1,7 @@
 //! A server on a free port of the loopback, and a client for it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openclaw_rl::config::{Home, ServeConfig};
@@ -9,8 +9,9 @@ use openclaw_rl::engine::Forward;
 use openclaw_rl::engine::fake::{Fake, Habit};
 use openclaw_rl::fault::Explain;
 use openclaw_rl::render::Renderer;
-use openclaw_rl::rollout::Turn;
-use openclaw_rl::stage::serve::{self, LoadError, Parts, ServeError, ServeSummary};
+use openclaw_rl::rollout::{Feedback, Turn};
+use openclaw_rl::stage::inspect::StatusTail;
+use openclaw_rl::stage::serve::{self, LoadError, Parts, ServeError, ServeSummary, Sources};
 use openclaw_rl::store::Store;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -81,25 +82,26 @@ pub async fn start(fake: Fake) -> Running {
 }
 
 pub async fn start_with(config: ServeConfig, load: Load) -> Running {
-    start_parts(config, |status| Parts { load, attach: attach(), status }).await
+    start_parts(config, |sources| Parts { load, attach: attach(), sources }).await
 }
 
 pub async fn start_parts<F: Forward>(
     config: ServeConfig,
-    parts: impl FnOnce(Arc<serve::Status>) -> Parts<F>,
+    parts: impl FnOnce(Sources) -> Parts<F>,
 ) -> Running {
-    let home = tempfile::tempdir().expect("a home");
+    start_in(tempfile::tempdir().expect("a home"), config, parts).await
+}
+
+/// The same in a home that may hold something already.
+pub async fn start_in<F: Forward>(
+    home: tempfile::TempDir,
+    config: ServeConfig,
+    parts: impl FnOnce(Sources) -> Parts<F>,
+) -> Running {
     let (ready, address) = tokio::sync::oneshot::channel();
     let shutdown = CancellationToken::new();
     let (stop, root) = (shutdown.clone(), Home::new(home.path()));
-    let status = {
-        let root = root.clone();
-        move || {
-            let turns = Store::open(&root).and_then(|store| store.read_all::<Turn>());
-            json!({"turns": turns.map(|turns| turns.len()).unwrap_or_default(), "steps": 0})
-        }
-    };
-    let parts = parts(Arc::new(status));
+    let parts = parts(sources(&root));
     let task = tokio::spawn(async move { serve::run(&config, &root, parts, stop, ready).await });
     let address = tokio::time::timeout(LONG, address).await.expect("ready in time");
     let base = match address {
@@ -113,6 +115,21 @@ pub async fn start_parts<F: Forward>(
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().timeout(LONG).build().expect("a client");
     Running { base, home, client, shutdown, task: Some(task) }
+}
+
+/// What is known of a home.
+pub fn sources(home: &Home) -> Sources {
+    let root = home.clone();
+    let status = move || {
+        let turns = Store::open(&root).and_then(|store| store.read_all::<Turn>());
+        json!({"turns": turns.map(|turns| turns.len()).unwrap_or_default(), "steps": 0})
+    };
+    let tail = Mutex::new(StatusTail::new(home).expect("a readable home"));
+    let turns = move |turn| {
+        let standing = tail.lock().expect("no panic").standing(turn)?;
+        Some(serde_json::to_value(standing).expect("JSON"))
+    };
+    Sources { status: Arc::new(status), turns: Arc::new(turns) }
 }
 
 impl Running {
@@ -152,6 +169,11 @@ impl Running {
 
     pub fn home(&self) -> Home {
         Home::new(self.home.path())
+    }
+
+    pub fn feedback(&self) -> Vec<Feedback> {
+        let store = Store::open(&self.home()).expect("a store");
+        store.read_all().expect("readable feedback")
     }
 
     pub fn turns(&self) -> Vec<Turn> {

@@ -6,7 +6,7 @@ use openclaw_rl::config::{Home, ServeConfig};
 use openclaw_rl::engine::fake::Gate;
 use openclaw_rl::events::heartbeat;
 use openclaw_rl::fault::Explain;
-use openclaw_rl::stage::serve::{self, Parts, ServeError};
+use openclaw_rl::stage::serve::{self, Parts, ServeError, Sources};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -15,8 +15,8 @@ use super::harness::{always, ask, attach, config, events, says, start, start_par
 /// Why a server does not start.
 async fn refusal(config: ServeConfig, home: &Home) -> ServeError {
     let (ready, _address) = tokio::sync::oneshot::channel();
-    let parts =
-        Parts { load: always(says("x")), attach: attach(), status: Arc::new(|| Value::Null) };
+    let sources = Sources { status: Arc::new(|| Value::Null), turns: Arc::new(|_| None) };
+    let parts = Parts { load: always(says("x")), attach: attach(), sources };
     let outcome = serve::run(&config, home, parts, CancellationToken::new(), ready).await;
     outcome.expect_err("it must not start")
 }
@@ -111,7 +111,7 @@ async fn what_is_missing_at_the_start_is_named() {
 /// The embedded model itself: no fake can show that the rooms fit together.
 #[tokio::test]
 async fn the_embedded_model_answers_and_scores_alike() {
-    let server = start_parts(config(), |status| Parts::decoder(&config(), status).unwrap()).await;
+    let server = start_parts(config(), |sources| Parts::decoder(&config(), sources).unwrap()).await;
     let body = with(ask("hello"), json!({"max_tokens": 12, "seed": 4, "return_token_ids": true}));
     let plain = server.plain(&body).await;
     let (events, done) = server.events(&body).await;

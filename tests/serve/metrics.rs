@@ -55,7 +55,8 @@ async fn a_reply_is_counted_and_measured() {
     assert!(value("openclaw_generation_tokens_total") >= tokens);
     assert!(value("openclaw_prompt_tokens_total") > 0.0);
     assert_eq!(value("openclaw_num_requests_running"), 0.0);
-    assert_eq!(value("openclaw_turns_recorded_total"), 4.0);
+    assert_eq!(value("openclaw_turns_recorded_total{status=\"answered\"}"), 4.0);
+    assert_eq!(value("openclaw_turns_recorded_total{status=\"command\"}"), 0.0);
     assert_eq!(value("openclaw_weights_version"), 0.0);
     let asked = "openclaw_http_requests_total{route=\"/v1/chat/completions\",status=\"200\"}";
     assert_eq!(value(asked), 4.0);

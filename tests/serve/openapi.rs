@@ -51,9 +51,10 @@ impl Page {
 
     /// Fails unless the answer follows the page.
     fn check(&mut self, method: &'static str, path: &str, answer: &Answer) {
+        let path = on_page(path);
         let Answer { status, kind, text } = answer;
         let what = format!("{method} {path}: {status}");
-        let operation = &self.doc["paths"][path][method.to_lowercase()];
+        let operation = &self.doc["paths"][&path][method.to_lowercase()];
         assert!(operation.is_object(), "{what}: the route is not on the page");
         let response = self.resolve(&operation["responses"][status.to_string()]);
         assert!(response.is_object(), "{what} is not on the page: {text}");
@@ -74,7 +75,7 @@ impl Page {
             }
             _ => {}
         }
-        self.checked.insert((method, path.to_owned(), *status));
+        self.checked.insert((method, path, *status));
     }
 
     async fn ask(
@@ -104,6 +105,14 @@ impl Page {
     async fn post(&mut self, server: &Running, path: &str, body: Value, status: u16) {
         let answer = self.ask(server, "POST", path, Some(&body)).await;
         assert_eq!(answer.status, status, "{path} {body}: {}", answer.text);
+    }
+}
+
+/// A path as the page has it.
+fn on_page(path: &str) -> String {
+    match path.strip_prefix("/v1/turns/") {
+        Some(_) => "/v1/turns/{id}".to_owned(),
+        None => path.to_owned(),
     }
 }
 
@@ -190,8 +199,17 @@ async fn good_answers_follow_the_page() {
     }
     let dir = server.version_dir("v0000000001");
     page.post(&server, "/update_weights_from_disk", json!({"model_path": dir}), 200).await;
+    let turn = server.turns().pop().unwrap().turn_id;
+    for stream in [true, false] {
+        let command = with(ask("/good"), json!({"stream": stream, "max_tokens": 9}));
+        page.post(&server, "/v1/chat/completions", command.clone(), 200).await;
+        page.post(&server, "/v1/messages", command, 200).await;
+    }
+    let rated = json!({"response_id": format!("chatcmpl-{turn}"), "rating": "down", "text": "t"});
+    page.post(&server, "/v1/feedback", rated, 200).await;
     for route in routes().into_iter().filter(|route| route.method == "GET") {
-        let answer = page.ask(&server, "GET", route.path, None).await;
+        let path = route.path.replace("{id}", &turn.to_string());
+        let answer = page.ask(&server, "GET", &path, None).await;
         assert_eq!(answer.status, 200, "{}: {}", route.path, answer.text);
     }
     for route in routes() {
@@ -224,6 +242,14 @@ async fn refusals_follow_the_page() {
     let update = json!({"model_path": broken, "weight_version": "4"});
     page.post(&server, "/update_weights_from_disk", update, 400).await;
     page.post(&server, "/unload_lora_adapter", json!({"lora_name": "nobody"}), 404).await;
+    let nobody = "0193e0f3-9c5a-7c3d-8e2f-0123456789ab";
+    let rated = json!({"turn_id": nobody, "rating": "up"});
+    page.post(&server, "/v1/feedback", rated.clone(), 404).await;
+    page.post(&server, "/v1/feedback", with(rated, json!({"no_train": true})), 409).await;
+    for (id, status) in [(nobody, 404), ("none", 400)] {
+        let answer = page.ask(&server, "GET", &format!("/v1/turns/{id}"), None).await;
+        assert_eq!(answer.status, status);
+    }
     let answer = page.ask(&server, "GET", "/health_generate", None).await;
     assert_eq!(answer.status, 503);
 }

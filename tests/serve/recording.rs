@@ -6,7 +6,7 @@ use futures::StreamExt;
 use openclaw_rl::config::ServeConfig;
 use openclaw_rl::engine::fake::Gate;
 use openclaw_rl::engine::sampler;
-use openclaw_rl::rollout::{FinishReason, Version, VersionSpan};
+use openclaw_rl::rollout::{FinishReason, Turn, TurnStatus, Version, VersionSpan};
 use serde_json::{Value, json};
 
 use super::harness::{
@@ -145,19 +145,90 @@ async fn what_places_a_turn_is_recorded() {
 }
 
 #[tokio::test]
-async fn what_is_not_to_be_trained_on_is_not_recorded() {
+async fn other_clients_say_what_places_their_turns() {
     let server = start(says("x")).await;
     let url = format!("{}/v1/chat/completions", server.base);
-    let request = server.client.post(&url).header("x-no-train", "1").json(&ask("hi"));
-    assert_eq!(request.send().await.unwrap().status(), 200);
-    assert!(server.turns().is_empty());
-    assert!(server.json("/status").await["events"]["turn_not_kept"].as_u64() > Some(0));
-    let request = server.client.post(&url).header("x-no-train", "0").json(&ask("hi"));
-    assert_eq!(request.send().await.unwrap().status(), 200);
-    assert_eq!(server.turns().len(), 1);
+    let headers = [
+        ("x-stainless-retry-count", "2"),
+        ("session-id", "codex"),
+        ("x-openwebui-chat-id", "chat"),
+        ("x-openwebui-user-id", "web"),
+        ("x-openwebui-message-id", "m2"),
+        ("x-openwebui-user-message-id", "m1"),
+        ("x-litellm-session-id", "lite"),
+        ("x-claude-code-session-id", "cc"),
+        ("x-conversation-id", "libre"),
+    ];
+    let mut request = server.client.post(&url);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let body = with(
+        ask("hi"),
+        json!({"conversation": {"id": "conv"}, "metadata": {"session_id": "meta", "x": "no"},
+            "litellm_session_id": "l2"}),
+    );
+    request.json(&body).send().await.unwrap();
+    let turn = server.turns().pop().unwrap();
+    let mut expected: serde_json::Map<String, Value> =
+        headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    expected.insert("body.conversation".to_owned(), json!("conv"));
+    expected.insert("body.litellm_session_id".to_owned(), json!("l2"));
+    expected.insert("body.metadata.session_id".to_owned(), json!("meta"));
+    assert_eq!(serde_json::from_str::<Value>(&turn.session_keys).unwrap(), json!(expected));
+    assert_eq!(turn.user, "web");
 
+    let body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}],
+        "metadata": {"user_id": "user_a1_account__session_c3-d4"}});
+    assert_eq!(server.post("/v1/messages", &body).await.status(), 200);
+    let turn = server.turns().pop().unwrap();
+    assert_eq!(turn.user, "user_a1_account_");
+    let keys: Value = serde_json::from_str(&turn.session_keys).unwrap();
+    assert_eq!(keys["body.metadata.session_id"], "c3-d4");
+}
+
+#[tokio::test]
+async fn each_of_several_replies_is_a_turn() {
+    let server = start(hashes(8)).await;
+    let body = with(
+        ask("hello"),
+        json!({"n": 3, "max_tokens": 9, "temperature": 1, "seed": 3, "return_token_ids": true,
+            "session_id": "s"}),
+    );
+    let plain = server.plain(&body).await;
+    let turns = server.turns();
+    assert_eq!(turns.len(), 3);
+    for (k, choice) in plain["choices"].as_array().unwrap().iter().enumerate() {
+        let own = |turn: &&Turn| turn.session_keys.contains(&format!("\"choice\":\"{k}\""));
+        let turn = turns.iter().find(own).expect("a turn of each choice");
+        let keys: Value = serde_json::from_str(&turn.session_keys).unwrap();
+        assert_eq!(keys, json!({"body.session_id": "s", "choice": k.to_string()}));
+        assert_eq!(json!(turn.response_ids), choice["token_ids"]);
+        assert_eq!(json!(turn.prompt_ids), plain["prompt_token_ids"]);
+        assert_eq!(serde_json::from_str::<Value>(&turn.reply).unwrap(), choice["message"]);
+        assert_eq!(serde_json::from_str::<Value>(&turn.messages).unwrap(), body["messages"]);
+        assert_eq!((turn.sampling.seed, turn.status), (3 + k as u64, TurnStatus::Answered));
+        let named = plain["id"] == format!("chatcmpl-{}", turn.turn_id);
+        assert_eq!(named, k == 0, "the reply's id is that of the first");
+    }
+    assert!(turns.iter().all(|turn| turn.received_at_us == turns[0].received_at_us));
+    let mut streamed = body.clone();
+    streamed["n"] = json!(2);
+    let (events, done) = server.events(&streamed).await;
+    assert!(done && !events.is_empty());
+    assert_eq!(server.turns().len(), 5);
+    server.plain(&with(body, json!({"n": 1}))).await;
+    let one = server.turns().pop().unwrap();
+    assert_eq!(one.session_keys, json!({"body.session_id": "s"}).to_string());
+}
+
+#[tokio::test]
+async fn nothing_is_recorded_where_recording_is_off() {
     let mut off = start_with(ServeConfig { record: false, ..config() }, always(says("x"))).await;
     off.plain(&ask("hi")).await;
+    assert!(off.json("/status").await["events"]["turn_not_kept"].as_u64() > Some(0));
+    off.plain(&with(ask("hi"), json!({"no_train": true}))).await;
+    assert!(off.turns().is_empty());
     assert_eq!(off.stop().await.turns, 0);
 }
 

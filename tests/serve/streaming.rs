@@ -239,7 +239,7 @@ async fn a_request_may_want_several_replies() {
         assert_eq!(last["finish_reason"], choice["finish_reason"]);
     }
     assert_eq!(counts(&events.last().unwrap()["usage"]), counts(&plain["usage"]));
-    assert_eq!(server.turns().len(), 1, "of several replies none is a turn");
+    assert_eq!(server.turns().len(), 3 + 1 + 3, "each reply is a turn");
 }
 
 #[tokio::test]

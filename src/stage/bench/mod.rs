@@ -1,10 +1,13 @@
 //! What `bench` measures: how fast a decoder runs on a device, and how far its results are from
-//! those of the CPU in f32. Everything goes through the engine, as a request does.
+//! those of the CPU in f32. Everything goes through the engine, as a request does. And how fast
+//! `collect` places turns.
 //!
-//! It works on random weights of a named shape or on a model's directory, and needs nothing else:
-//! `scripts/gpu-check` drives it on machines without a network.
+//! It works on random weights of a named shape or on a model's directory, and on conversations
+//! that it makes up; it needs nothing else: `scripts/gpu-check` drives it on machines without a
+//! network.
 
 mod parity;
+mod place;
 mod speed;
 
 use std::path::Path;
@@ -12,6 +15,7 @@ use std::path::Path;
 use burn::tensor::Device;
 
 pub use parity::{Parity, parity};
+pub use place::{Calibration, Follow, Place, Wrong, follow, place};
 pub use speed::{DecodeSpeed, Speed, speed};
 
 use crate::config::{BenchConfig, Shape};
@@ -19,6 +23,7 @@ use crate::engine::{Emitted, Engine, EngineError, GenerateRequest, Generation, S
 use crate::fault::Explain;
 use crate::model::{Decoder, ModelConfig, ModelError, Placement, RandomWeights};
 use crate::rollout::Sampling;
+use crate::store::StoreError;
 
 /// What keeps a measurement from being made.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +34,9 @@ pub enum BenchError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The store of the home that was made.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The device gave nothing back, or the engine ended in the middle.
     #[error("the measurement broke off: {reason}")]
     Broken {
@@ -42,6 +50,7 @@ impl Explain for BenchError {
         match self {
             Self::Model(error) => error.label(),
             Self::Engine(error) => error.label(),
+            Self::Store(error) => error.label(),
             Self::Broken { .. } => "bench_broken",
         }
     }
@@ -50,6 +59,7 @@ impl Explain for BenchError {
         match self {
             Self::Model(error) => error.hint(),
             Self::Engine(error) => error.hint(),
+            Self::Store(error) => error.hint(),
             Self::Broken { .. } => None,
         }
     }
@@ -58,6 +68,7 @@ impl Explain for BenchError {
         match self {
             Self::Model(error) => error.exit_code(),
             Self::Engine(error) => error.exit_code(),
+            Self::Store(error) => error.exit_code(),
             Self::Broken { .. } => 1,
         }
     }

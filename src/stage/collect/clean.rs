@@ -8,9 +8,10 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::client::{self, HEARTBEAT_POLL, UserText};
+use crate::rollout::Rating;
 
-/// SHA-256 of something cleaned.
-pub type Digest = [u8; 32];
+/// The first half of the SHA-256 of something cleaned.
+pub type Digest = [u8; 16];
 
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +48,20 @@ pub struct Conversation {
     pub system: String,
     /// Text of the last message of the user, whatever client wrote it; empty if there is none.
     pub last_user: String,
+    /// Text of the first one.
+    pub first_user: String,
+    /// Messages of the user.
+    pub users: usize,
     /// The `sessionId=` of the client's `Runtime:` line.
     pub runtime_session: Option<String>,
+    /// The command that the conversation ends with, if it does.
+    pub command: Option<(Rating, Option<String>)>,
+    /// The client wrapped the last message to send it again.
+    pub queued: bool,
+    /// The conversation ends with the client's own request for another try.
+    pub nudged: bool,
+    /// A command was taken out, and the answer to it is to be.
+    answers_command: bool,
 }
 
 impl Conversation {
@@ -75,6 +88,12 @@ impl Conversation {
         };
         let text = flatten(&message["content"]);
         if role != Role::User {
+            let answers_command = std::mem::take(&mut self.answers_command);
+            self.nudged = false;
+            self.command = None;
+            if role == Role::Assistant && answers_command {
+                return;
+            }
             self.messages.push(clean(sent_at, role, text.trim().to_owned(), message));
             return;
         }
@@ -82,13 +101,28 @@ impl Conversation {
             self.runtime_session = client::runtime_session(&text).map(str::to_owned);
         }
         match client::user_text(&text) {
-            UserText::Internal | UserText::Nudge => {}
+            UserText::Internal => {}
+            UserText::Nudge => self.nudged = true,
             UserText::Poll => HEARTBEAT_POLL.clone_into(&mut self.last_user),
-            UserText::Said { text, .. } => {
-                self.last_user.clone_from(&text);
-                self.messages.push(clean(sent_at, role, text, message));
-            }
+            UserText::Said { text, queued } => self.said(sent_at, text, queued, message),
         }
+    }
+
+    fn said(&mut self, sent_at: usize, text: String, queued: bool, message: &Value) {
+        let command = client::command(&text);
+        self.answers_command = command.is_some();
+        self.command = command.map(|(rating, words)| (rating, words.map(str::to_owned)));
+        if self.command.is_some() {
+            return;
+        }
+        if self.users == 0 {
+            self.first_user.clone_from(&text);
+        }
+        self.users += 1;
+        self.queued = queued;
+        self.nudged = false;
+        self.last_user.clone_from(&text);
+        self.messages.push(clean(sent_at, Role::User, text, message));
     }
 
     /// Digests of every prefix: element `k` covers the first `k` cleaned messages.
@@ -123,15 +157,22 @@ impl Conversation {
 
 /// The digest of a prefix that is longer by one message.
 pub fn extend(prefix: &Digest, message: &Digest) -> Digest {
-    Sha256::new().chain_update(prefix).chain_update(message).finalize().into()
+    half(Sha256::new().chain_update(prefix).chain_update(message))
 }
 
 /// The digest of a text.
 pub fn digest(text: &str) -> Digest {
-    Sha256::digest(text.as_bytes()).into()
+    half(Sha256::new().chain_update(text))
 }
 
-/// The first half of a digest, for names.
+fn half(hash: Sha256) -> Digest {
+    let whole: [u8; 32] = hash.finalize().into();
+    let mut half = Digest::default();
+    half.copy_from_slice(&whole[..size_of::<Digest>()]);
+    half
+}
+
+/// The first half of a digest in letters, for names.
 pub fn short_hex(digest: &Digest) -> String {
     digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -156,7 +197,7 @@ fn clean(sent_at: usize, role: Role, text: String, message: &Value) -> Clean {
             hash.update(arguments(&call["function"]["arguments"]));
         }
     }
-    Clean { sent_at, role, text, digest: hash.finalize().into() }
+    Clean { sent_at, role, text, digest: half(hash) }
 }
 
 /// A call's arguments, parsed and written again with sorted keys.
@@ -257,6 +298,36 @@ mod tests {
         let plain = serde_json::json!([{"role": "user", "content": "Do it"}]);
         let wrapped = serde_json::json!([{"role": "user", "content": queued}]);
         assert_eq!(cleaned(plain), cleaned(wrapped));
+    }
+
+    #[test]
+    fn commands_and_their_answers_are_no_part_of_the_conversation() {
+        let messages = serde_json::json!([
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": "A"},
+            {"role": "user", "content": "[Sun 2026-11-22 06:16 UTC] /bad in metric"},
+            {"role": "assistant", "content": "Noted."},
+            {"role": "user", "content": "b"},
+            {"role": "assistant", "content": "B"},
+            {"role": "user", "content": "/good"},
+        ]);
+        assert_eq!(cleaned(messages.clone()), ["a", "A", "b", "B"]);
+        let conversation = Conversation::parse(&messages.to_string()).unwrap();
+        assert_eq!(conversation.command, Some((Rating::Up, None)));
+        assert_eq!(conversation.last_user, "b");
+        let early = messages.as_array().unwrap()[..5].to_vec();
+        assert_eq!(Conversation::parse(&Value::from(early).to_string()).unwrap().command, None);
+    }
+
+    #[test]
+    fn what_is_sent_again_says_so() {
+        let nudge = serde_json::json!({"role": "user",
+            "content": "The previous attempt did not produce a user-visible answer."});
+        let ask = serde_json::json!({"role": "user", "content": "a"});
+        let parse = |messages: Value| Conversation::parse(&messages.to_string()).unwrap();
+        assert!(parse(serde_json::json!([ask, nudge])).nudged);
+        let answered = serde_json::json!({"role": "assistant", "content": "A"});
+        assert!(!parse(serde_json::json!([ask, nudge, answered, ask])).nudged);
     }
 
     #[test]

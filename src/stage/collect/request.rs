@@ -1,147 +1,107 @@
-//! A request while it is placed, and a turn while it waits for what comes after it.
+//! A request while it is placed.
 
 use serde_json::Value;
 
-use crate::rollout::{FinishReason, Turn, TurnId};
+use crate::rollout::TurnStatus;
+use crate::store::TurnText;
 
-use super::clean::{self, Clean, Conversation, Digest, Role};
+use super::clean::{self, Conversation, Digest, Role};
 use super::place::{self, Stated};
 
-/// A turn whose next state is not known yet.
-#[derive(Debug)]
-pub struct Open {
-    pub turn_id: TurnId,
-    pub index: u32,
-    pub placed_by: String,
-    pub messages: String,
-    pub reply: String,
-    pub reply_text: String,
-    pub reply_digest: Digest,
-    /// The reply holds neither text nor calls.
-    pub empty: bool,
-    pub cancelled: bool,
-    /// Digest of the system prompt.
-    pub system: Digest,
-    /// Number of cleaned messages of the request.
-    pub count: usize,
-    /// Digest of the last of them.
-    pub last: Option<Digest>,
-    pub history: Digest,
-    pub continuation: Digest,
-    pub retry_of: Option<TurnId>,
-}
+/// A last message and its reply with fewer bytes than this may stand in any conversation.
+const TAIL_BYTES_MIN: usize = 40;
 
 /// A request while it is being placed.
 pub struct Request<'a> {
-    pub turn: &'a Turn,
+    pub turn: &'a TurnText,
     pub conversation: Conversation,
     /// Digests of its prefixes.
     pub chain: Vec<Digest>,
     pub system: Digest,
     pub stated: Stated,
+    pub has_tools: bool,
+    /// The reply, as a later request will show it.
+    pub reply_text: String,
+    pub reply: Digest,
 }
 
 impl<'a> Request<'a> {
-    pub fn new(turn: &'a Turn) -> Self {
+    pub fn new(turn: &'a TurnText) -> Self {
         let conversation = Conversation::parse(&turn.messages).unwrap_or_default();
         let chain = conversation.prefixes(&turn.user);
         let system = clean::digest(&conversation.system);
         let stated = place::stated(&turn.session_keys, &conversation);
-        Self { turn, conversation, chain, system, stated }
+        let has_tools = !matches!(turn.tools.trim(), "" | "[]" | "null");
+        let (reply_text, reply) = clean::reply(&turn.reply);
+        Self { turn, conversation, chain, system, stated, has_tools, reply_text, reply }
+    }
+
+    /// The user gave a command, and no reply of the model's was wanted.
+    pub fn is_command(&self) -> bool {
+        self.turn.status == TurnStatus::Command || self.conversation.command.is_some()
+    }
+
+    pub fn named(&self) -> bool {
+        self.stated.session.is_some()
+    }
+
+    pub fn len(&self) -> usize {
+        self.conversation.messages.len()
     }
 
     pub fn history(&self) -> Digest {
         self.chain.last().copied().unwrap_or_default()
     }
 
-    /// The generation that the client states, else a digest of the first user message.
-    pub fn generation(&self) -> String {
-        let first = || {
-            let messages = &self.conversation.messages;
-            let user = messages.iter().find(|message| message.role == Role::User);
-            user.map_or_else(|| "0".to_owned(), |message| clean::short_hex(&message.digest))
-        };
-        self.stated.generation.clone().unwrap_or_else(first)
+    pub fn continuation(&self) -> Digest {
+        clean::extend(&self.history(), &self.reply)
     }
 
-    pub fn open(&self, index: u32, placed_by: &str, retry_of: Option<TurnId>) -> Open {
-        let (reply_text, reply_digest) = clean::reply(&self.turn.reply);
-        let history = self.history();
-        Open {
-            turn_id: self.turn.turn_id,
-            index,
-            placed_by: placed_by.to_owned(),
-            messages: self.turn.messages.clone(),
-            reply: self.turn.reply.clone(),
-            empty: reply_digest == clean::reply("{}").1,
-            reply_text,
-            reply_digest,
-            cancelled: self.turn.finish_reason == FinishReason::Cancelled,
-            system: self.system,
-            count: self.conversation.messages.len(),
-            last: self.conversation.messages.last().map(|message| message.digest),
-            history,
-            continuation: clean::extend(&history, &reply_digest),
-            retry_of,
-        }
+    /// Digest of the last cleaned message.
+    pub fn last(&self) -> Option<Digest> {
+        self.conversation.messages.last().map(|message| message.digest)
+    }
+
+    pub fn is_answer(&self, at: usize) -> bool {
+        self.conversation.messages.get(at).is_some_and(|m| m.role == Role::Assistant)
+    }
+
+    /// Number of cleaned messages up to and with the last reply in it.
+    pub fn answered(&self) -> usize {
+        (0..self.len()).rev().find(|at| self.is_answer(*at)).map_or(0, |at| at + 1)
+    }
+
+    /// The generation that the client states, else a digest of the first user message.
+    pub fn generation(&self) -> String {
+        self.stated.generation.clone().unwrap_or_else(|| self.first_words())
+    }
+
+    /// Digest of the first user message.
+    pub fn first_words(&self) -> String {
+        let messages = &self.conversation.messages;
+        let user = messages.iter().find(|message| message.role == Role::User);
+        user.map_or_else(|| "0".to_owned(), |message| clean::short_hex(&message.digest))
+    }
+
+    /// The end of the conversation with this reply, by which it is found where its beginning was
+    /// cut off or rewritten.
+    pub fn tail(&self) -> Option<Digest> {
+        let last = self.conversation.messages.last()?;
+        let long = last.text.len() + self.reply_text.len() >= TAIL_BYTES_MIN;
+        long.then(|| tail(&self.turn.user, &last.digest, &self.reply))
+    }
+
+    /// The same of the last reply that stands in the request.
+    pub fn earlier_tail(&self) -> Option<Digest> {
+        let at = self.answered().checked_sub(1)?;
+        let messages = &self.conversation.messages;
+        let asked = messages.get(at.checked_sub(1)?)?;
+        Some(tail(&self.turn.user, &asked.digest, &messages[at].digest))
     }
 }
 
-impl Open {
-    /// Number of cleaned messages of `request` up to and with this turn's reply, where the reply
-    /// stands in it as it was given.
-    pub fn position(&self, request: &Request<'_>, named: bool) -> Option<usize> {
-        if !named {
-            let after = self.count + 1;
-            return (request.chain.get(after) == Some(&self.continuation)).then_some(after);
-        }
-        let mut messages = request.conversation.messages.iter();
-        let given = |message: &Clean| {
-            message.role == Role::Assistant && message.digest == self.reply_digest
-        };
-        messages.rposition(given).filter(|_| !self.empty).map(|at| at + 1)
-    }
-
-    /// The same, where the client may have rewritten the reply.
-    pub fn loose_position(&self, request: &Request<'_>, named: bool) -> Option<usize> {
-        if !named {
-            return self.was_rewritten(request).then_some(self.count + 1);
-        }
-        let messages = &request.conversation.messages;
-        if self.cancelled {
-            return None;
-        }
-        let asked = messages.iter().rposition(|message| Some(message.digest) == self.last)?;
-        let answer = messages[asked..].iter().position(|m| m.role == Role::Assistant)?;
-        Some(asked + answer + 1)
-    }
-
-    /// The client kept this reply, but trimmed it or took something out.
-    pub fn was_rewritten(&self, request: &Request<'_>) -> bool {
-        let same_history = request.chain.get(self.count) == Some(&self.history);
-        let message = request.conversation.messages.get(self.count);
-        same_history
-            && message.is_some_and(|message| {
-                let kept = message.text.as_str();
-                message.role == Role::Assistant
-                    && !kept.is_empty()
-                    && !self.reply_text.is_empty()
-                    && (self.reply_text.contains(kept) || kept.contains(&self.reply_text))
-            })
-    }
-
-    /// Whether `request` asks again for what this turn answered.
-    pub fn is_repeated_by(&self, request: &Request<'_>, named: bool) -> bool {
-        if request.history() == self.history {
-            return named || request.system == self.system;
-        }
-        let messages = &request.conversation.messages;
-        let nothing_after = |position: usize| position == messages.len();
-        match self.position(request, named).or_else(|| self.loose_position(request, named)) {
-            Some(position) => nothing_after(position),
-            None => named && self.last.is_some() && messages.last().map(|m| m.digest) == self.last,
-        }
-    }
+fn tail(user: &str, asked: &Digest, reply: &Digest) -> Digest {
+    clean::extend(&clean::extend(&clean::digest(user), asked), reply)
 }
 
 /// What follows the first `count` cleaned messages of the request; `None` if nothing does.
@@ -154,21 +114,4 @@ pub fn next_state(request: &Request<'_>, count: usize) -> Option<String> {
         after.truncate(further);
     }
     (!after.is_empty()).then(|| Value::from(after).to_string())
-}
-
-/// Which of the open turns the request continues, and behind how many of its cleaned messages:
-/// the first whose reply stands in it as it was given, else the last whose reply may.
-pub fn kept(
-    open: &[Open],
-    request: &Request<'_>,
-    named: bool,
-    strict: bool,
-) -> Option<(usize, usize)> {
-    let mut given = open.iter().enumerate();
-    let found = given.find_map(|(at, open)| Some((at, open.position(request, named)?)));
-    if found.is_some() || strict {
-        return found;
-    }
-    let mut loose = open.iter().enumerate().rev();
-    loose.find_map(|(at, open)| Some((at, open.loose_position(request, named)?)))
 }

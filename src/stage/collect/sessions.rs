@@ -1,28 +1,30 @@
-//! The pure core of `collect`: turns in, rollouts out. No I/O and no clock.
+//! The pure core of `collect`: turns and verdicts in, changes out. No I/O and no clock.
 //!
-//! Time is what the turns say it is. Feeding the same turns again gives the same rollouts, so a
-//! restart is a replay. Each turn leaves exactly one rollout, when it is closed:
+//! Time is what the turns say it is. Feeding the same turns and verdicts again gives the same
+//! rows, so a restart is a replay. A turn has a row when it is placed, and a further one, which
+//! holds all that is known, whenever something is added:
 //!
-//! - A session that the client **names** is a line: a main request closes what is open in it.
-//! - A session found by **prefix** may branch (edits, regenerated replies, two users who begin
-//!   with the same words): a request closes only what lies on its own path.
+//! - A session that the client **names** is a line: a main request closes what waits in it.
+//! - A session found by what it **says** may branch (edits, regenerated replies, two users who
+//!   begin with the same words): a request closes only what lies on its own path.
 //!
 //! A turn's next state is what follows *its* reply in the request that continues it. Where a
-//! request was sent twice, both replies stay open, and the one that the client kept gets it.
+//! request was sent twice, both replies wait, and the one that the client kept gets it. Where a
+//! request belongs never depends on what was closed meanwhile, so that a session may be resumed.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::mem;
 
-use crate::rollout::{ClosedBy, Rollout, Turn, TurnId, TurnKind};
+use crate::rollout::{ClosedBy, Feedback, Rated, TurnId, TurnKind, TurnStatus};
+use crate::store::TurnText;
 
+use super::change::{Change, Late};
 use super::clean::Digest;
-use super::place::{self, Seen};
-use super::request::{Open, Request, kept, next_state};
-
-/// Turns of one session that may wait for the same next state.
-const OPEN_MAX: usize = 16;
-/// Points of a session from which it can be found by prefix.
-const POINTS_MAX: usize = 64;
+use super::place::{self, Again, Signs};
+use super::point::Point;
+use super::quotes::Quotes;
+use super::request::Request;
+use super::session::{Listed, Session};
 
 /// The bounds of what is kept in memory.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,9 @@ pub struct Limits {
     pub idle_us: i64,
     /// Sessions that are remembered; beyond it the one that was quiet longest is forgotten.
     pub sessions: usize,
+    /// Bytes of text that are held for turns that may still change; beyond it the session that was
+    /// quiet longest is closed and its text dropped.
+    pub text_bytes: usize,
 }
 
 /// Every session that is known.
@@ -41,45 +46,36 @@ pub struct Sessions {
     slots: HashMap<u64, Session>,
     /// Named sessions, by user and id.
     named: HashMap<(String, String), u64>,
-    /// Sessions by the digest of a history with its reply.
-    continuations: HashMap<Digest, u64>,
-    /// Sessions by the digest of a history without its reply.
-    histories: HashMap<Digest, u64>,
+    /// Sessions found by what they say, by the digests of their turns.
+    said: Said,
+    quotes: Quotes,
+    /// Sessions by the turns whose text is held.
+    held: HashMap<TurnId, u64>,
     /// Sessions with open turns, by the time they were last seen.
     active: BTreeSet<(i64, u64)>,
+    /// Sessions whose text is held, by the time they were last seen.
+    texts: BTreeSet<(i64, u64)>,
     /// All sessions, by the time they were last seen.
     seen: BTreeSet<(i64, u64)>,
+    open: usize,
+    text_bytes: usize,
 }
 
-#[derive(Debug)]
-struct Session {
-    user: String,
-    id: String,
-    generation: String,
-    /// The client names it; else it was found by prefix.
-    named: bool,
-    next_index: u32,
-    marks: Seen,
-    open: Vec<Open>,
-    points: VecDeque<Point>,
-    seen_us: i64,
-}
-
-/// A turn of a session found by prefix, as later requests may refer to it.
-#[derive(Debug)]
-struct Point {
-    turn_id: TurnId,
-    history: Digest,
-    continuation: Digest,
-    continued: bool,
+/// Sessions by the digests of what was said in them.
+#[derive(Debug, Default)]
+struct Said {
+    /// A history with its reply.
+    continuations: HashMap<Digest, u64>,
+    /// A history without its reply.
+    histories: HashMap<Digest, u64>,
+    /// The last message and its reply.
+    tails: HashMap<Digest, u64>,
 }
 
 /// Where a request belongs.
 struct Found {
     slot: Option<u64>,
     rule: &'static str,
-    /// The open turn that it repeats.
-    repeats: Option<TurnId>,
 }
 
 impl Sessions {
@@ -90,16 +86,20 @@ impl Sessions {
             next_slot: 0,
             slots: HashMap::new(),
             named: HashMap::new(),
-            continuations: HashMap::new(),
-            histories: HashMap::new(),
+            said: Said::default(),
+            quotes: Quotes::default(),
+            held: HashMap::new(),
             active: BTreeSet::new(),
+            texts: BTreeSet::new(),
             seen: BTreeSet::new(),
+            open: 0,
+            text_bytes: 0,
         }
     }
 
     /// Turns that wait for their next state.
-    pub fn open_turns(&self) -> usize {
-        self.active.iter().map(|(_, slot)| self.slots[slot].open.len()).sum()
+    pub const fn open_turns(&self) -> usize {
+        self.open
     }
 
     /// Sessions that are remembered.
@@ -107,126 +107,304 @@ impl Sessions {
         self.slots.len()
     }
 
-    /// Places a turn; gives the rollouts that it closes, its own among them if it is side.
-    pub fn take(&mut self, turn: &Turn) -> Vec<Rollout> {
-        let mut closed = self.close_idle(turn.received_at_us);
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes of text that are held.
+    pub const fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    /// Places a turn; gives its own row and those of the turns of which it tells something.
+    /// A turn that is not to be trained on leaves nothing.
+    ///
+    /// Turns are to be fed in the order in which they were finished, which is that of the store's
+    /// segments.
+    pub fn take(&mut self, turn: &TurnText) -> Vec<Change> {
+        let mut out = self.close_idle(turn.received_at_us);
+        if turn.status == TurnStatus::DoNotTrain {
+            return out;
+        }
         let request = Request::new(turn);
         let found = self.find(&request);
-        let marks = found.slot.map(|slot| self.slots[&slot].marks).unwrap_or_default();
-        let has_tools = !matches!(turn.tools.trim(), "" | "[]" | "null");
-        let side = place::side(&request.conversation, has_tools, marks, request.stated.kind);
-        if let Some(rule) = side {
-            closed.push(self.side_row(&request, &found, rule));
-            if let Some(slot) = found.slot.filter(|_| request.stated.done) {
-                self.close_session(slot, ClosedBy::SessionEnd, turn.finished_at_us, &mut closed);
-            }
-            return closed;
+        if request.is_command() {
+            self.command(&request, &found, &mut out);
+        } else if let Some((quoted, rule)) = self.side(&request, &found) {
+            let slot = found.slot.or(quoted);
+            self.aside(&request, slot, &found, rule, &mut out);
+        } else {
+            self.main(&request, found, &mut out);
         }
-        let slot = found.slot.unwrap_or_else(|| self.create(&request));
-        let slot = match request.stated.session.is_some() {
-            true => self.continue_line(slot, &request, found.repeats, &mut closed),
-            false => self.continue_path(slot, &request, found.repeats, &mut closed),
+        self.forget_beyond_limits(turn.received_at_us, &mut out);
+        out
+    }
+
+    /// Takes an explicit verdict.
+    pub fn feedback(&mut self, feedback: &Feedback) -> Vec<Change> {
+        let Feedback { turn_id, rated, .. } = feedback;
+        let slot = self.held.get(turn_id).copied();
+        let session = slot.and_then(|slot| self.slots.get_mut(&slot));
+        let Some(point) = session.and_then(|session| session.point(*turn_id)) else {
+            let late = Late { rated: Some(rated.clone()), ..Late::about(*turn_id) };
+            return vec![Change::Late(late)];
         };
-        self.add(slot, &request, &found, has_tools, &mut closed);
-        if request.stated.done {
-            let at = turn.finished_at_us;
-            self.close_session(slot, ClosedBy::SessionEnd, at, &mut closed);
-        }
-        self.forget_beyond_limit(turn.received_at_us, &mut closed);
-        closed
+        let change = point.rate(rated.clone());
+        slot.into_iter().for_each(|slot| self.list(slot));
+        change.into_iter().collect()
     }
 
     /// Closes the sessions that have been quiet for the idle time-out.
-    pub fn close_idle(&mut self, now_us: i64) -> Vec<Rollout> {
-        let mut closed = Vec::new();
+    pub fn close_idle(&mut self, now_us: i64) -> Vec<Change> {
+        let mut out = Vec::new();
         while let Some(&(seen, slot)) = self.active.first() {
-            if seen.saturating_add(self.limits.idle_us) > now_us {
+            let at = seen.saturating_add(self.limits.idle_us);
+            if at > now_us {
                 break;
             }
-            let at = seen.saturating_add(self.limits.idle_us);
-            self.close_session(slot, ClosedBy::IdleTimeout, at, &mut closed);
+            self.close_session(slot, ClosedBy::IdleTimeout, at, &mut out);
         }
-        closed
+        out
     }
 
-    /// Closes everything as if it had idled out.
-    pub fn close_all(&mut self, now_us: i64) -> Vec<Rollout> {
-        let mut closed = Vec::new();
+    /// Closes everything that is open.
+    pub fn close_all(&mut self, now_us: i64, by: ClosedBy) -> Vec<Change> {
+        let mut out = Vec::new();
         while let Some(&(_, slot)) = self.active.first() {
-            self.close_session(slot, ClosedBy::IdleTimeout, now_us, &mut closed);
+            self.close_session(slot, by, now_us, &mut out);
         }
-        closed
+        out
     }
 
-    fn close_session(&mut self, slot: u64, by: ClosedBy, at: i64, closed: &mut Vec<Rollout>) {
-        let Some(session) = self.slots.get_mut(&slot) else { return };
-        for open in mem::take(&mut session.open) {
-            closed.push(closed_row(open, session, None, by, at));
+    fn close_session(&mut self, slot: u64, by: ClosedBy, at: i64, out: &mut Vec<Change>) {
+        if let Some(session) = self.slots.get_mut(&slot) {
+            session.close(by, at, out);
         }
-        self.active.remove(&(session.seen_us, slot));
+        self.list(slot);
     }
 
     fn find(&self, request: &Request<'_>) -> Found {
         if let Some((id, rule)) = &request.stated.session {
             let slot = self.named.get(&(request.turn.user.clone(), id.clone())).copied();
-            let repeats = slot.and_then(|slot| {
-                let open = self.slots[&slot].open.iter();
-                open.rev().find(|open| open.is_repeated_by(request, true)).map(|o| o.turn_id)
-            });
-            return Found { slot, rule, repeats };
+            return Found { slot, rule };
         }
-        let repeated = self.histories.get(&request.history()).and_then(|slot| {
-            let mut open = self.slots[slot].open.iter();
-            let open = open.find(|open| {
-                open.history == request.history() && open.is_repeated_by(request, false)
-            })?;
-            Some((*slot, open.turn_id))
-        });
-        if let Some((slot, turn)) = repeated {
-            return Found { slot: Some(slot), rule: "prefix", repeats: Some(turn) };
+        if request.len() == 0 {
+            return Found { slot: None, rule: "new" };
         }
-        match self.longest_prefix(request) {
-            None => Found { slot: None, rule: "new", repeats: None },
-            Some(slot) => {
-                let mut open = self.slots[&slot].open.iter();
-                let repeats = open.find(|open| open.is_repeated_by(request, false));
-                let repeats = repeats.map(|open| open.turn_id);
-                Found { slot: Some(slot), rule: "prefix", repeats }
+        let by_prefix = self.asked_before(request).or_else(|| self.longest_prefix(request));
+        if let Some(slot) = by_prefix {
+            return Found { slot: Some(slot), rule: "prefix" };
+        }
+        let tail = request.earlier_tail();
+        let by_tail = tail.and_then(|tail| self.said.tails.get(&tail).copied());
+        if let Some(slot) = by_tail {
+            return Found { slot: Some(slot), rule: "tail" };
+        }
+        let slot = self.replaced_reply(request);
+        Found { slot, rule: if slot.is_some() { "prefix" } else { "new" } }
+    }
+
+    /// The session in which the same was asked before, unless the request goes on with a reply
+    /// that nothing went on with yet: then it is the first to ask.
+    fn asked_before(&self, request: &Request<'_>) -> Option<u64> {
+        let slot = *self.said.histories.get(&request.history())?;
+        let answered = request.answered();
+        if answered > 0
+            && let Some(parent) = self.said.continuations.get(&request.chain[answered])
+        {
+            let points = &self.slots[parent].points;
+            let parent = |p: &&Point| p.continuation == request.chain[answered];
+            if points.iter().filter(parent).any(|point| !point.continued) {
+                return None;
             }
         }
+        self.slots[&slot].repeated(request, self.limits.idle_us).map(|_| slot)
     }
 
     /// The session whose history and reply are the longest prefix of the request.
     fn longest_prefix(&self, request: &Request<'_>) -> Option<u64> {
-        let messages = &request.conversation.messages;
-        (1..=messages.len()).rev().find_map(|count| {
-            if let Some(slot) = self.continuations.get(&request.chain[count]) {
+        (1..=request.len()).rev().find_map(|count| {
+            if let Some(slot) = self.said.continuations.get(&request.chain[count]) {
                 return Some(*slot);
             }
-            let slot = self.histories.get(&request.chain[count - 1])?;
-            let mut open = self.slots[slot].open.iter();
-            let rewritten = |open: &Open| open.count == count - 1 && open.was_rewritten(request);
-            open.any(rewritten).then_some(*slot)
+            let slot = self.said.histories.get(&request.chain[count - 1])?;
+            let mut points = self.slots[slot].points.iter();
+            let rewritten = |point: &Point| {
+                point.waiting && point.count == count - 1 && point.was_rewritten(request)
+            };
+            points.any(rewritten).then_some(*slot)
         })
     }
 
-    fn create(&mut self, request: &Request<'_>) -> u64 {
-        let turn = request.turn;
-        let (id, named, generation) = match &request.stated.session {
-            Some((id, _)) => (id.clone(), true, request.generation()),
-            None => (format!("chat-{}", turn.turn_id), false, "0".to_owned()),
-        };
-        self.insert(Session {
-            user: turn.user.clone(),
-            id,
-            generation,
-            named,
-            next_index: 0,
-            marks: Seen::default(),
-            open: Vec::new(),
-            points: VecDeque::new(),
-            seen_us: turn.received_at_us,
+    /// The session whose history is a prefix of the request, where another reply stands behind it
+    /// than was given. One message alone is no history: others begin with the same words.
+    fn replaced_reply(&self, request: &Request<'_>) -> Option<u64> {
+        (2..request.len()).rev().find_map(|count| {
+            let slot = self.said.histories.get(&request.chain[count])?;
+            request.is_answer(count).then_some(*slot)
         })
+    }
+
+    /// The rule that makes the request side, and the session that it quotes.
+    fn side(
+        &mut self,
+        request: &Request<'_>,
+        found: &Found,
+    ) -> Option<(Option<u64>, &'static str)> {
+        let session = found.slot.map(|slot| &self.slots[&slot]);
+        let mut points = session.iter().flat_map(|session| &session.points);
+        let signs = Signs {
+            has_tools: request.has_tools,
+            seen: session.map(|session| session.marks).unwrap_or_default(),
+            named: request.named(),
+            continues: points.any(|point| point.is_gone_on_with_by(request)),
+            quotes: false,
+            subagent: request.stated.subagent,
+            stated: request.stated.kind,
+        };
+        let elsewhere = request.named() && found.slot.is_none();
+        let quoted = match elsewhere {
+            true => None,
+            false => self.quotes.quoted_by(request),
+        };
+        let quoted = quoted.filter(|slot| !request.named() || found.slot == Some(*slot));
+        let signs = Signs { quotes: quoted.is_some(), ..signs };
+        place::side(&request.conversation, signs).map(|rule| (quoted, rule))
+    }
+
+    /// A main turn.
+    fn main(&mut self, request: &Request<'_>, found: Found, out: &mut Vec<Change>) {
+        let slot = found.slot.unwrap_or_else(|| self.insert(Session::new(request)));
+        let again = self.slots[&slot].again(request, self.limits.idle_us);
+        let slot = match again {
+            Some((original, why)) => {
+                self.with(slot, |session| {
+                    if why == Again::Regenerated {
+                        session.regenerate(request, original, out);
+                    }
+                    session.go_back(request, out);
+                });
+                slot
+            }
+            None if request.named() => {
+                self.with(slot, |session| session.continue_line(request, out));
+                slot
+            }
+            None => self.continue_path(slot, request, out),
+        };
+        let placed_by = match again {
+            Some((_, why)) => format!("{};{}", found.rule, why.name()),
+            None => found.rule.to_owned(),
+        };
+        let Some(session) = self.slots.get_mut(&slot) else { return };
+        let forgotten = session.add(request, placed_by, again, out);
+        for point in forgotten {
+            self.forget_point(&point, slot);
+        }
+        self.held.insert(request.turn.turn_id, slot);
+        self.quotes.note(slot, request);
+        if !request.named() {
+            self.said.continuations.insert(request.continuation(), slot);
+            self.said.histories.insert(request.history(), slot);
+            request.tail().into_iter().for_each(|tail| {
+                self.said.tails.insert(tail, slot);
+            });
+        }
+        self.list(slot);
+        if request.stated.done {
+            self.close_session(slot, ClosedBy::SessionEnd, request.turn.finished_at_us, out);
+        }
+    }
+
+    /// Closes what lies on the path of a request that was found by what it says. Gives the session
+    /// that it goes on in: a new one where two conversations began alike.
+    fn continue_path(&mut self, slot: u64, request: &Request<'_>, out: &mut Vec<Change>) -> u64 {
+        let session = &self.slots[&slot];
+        let Some((at, count)) = session.parent(request) else {
+            self.with(slot, |session| session.replace_reply(request, out));
+            return slot;
+        };
+        let turn = session.points[at].turn_id;
+        let slot = match session.is_another_than(at) {
+            true => self.branch(slot, at, request),
+            false => slot,
+        };
+        self.with(slot, |session| {
+            if let Some(at) = session.points.iter().position(|point| point.turn_id == turn) {
+                session.continue_path(at, count, request, out);
+            }
+        });
+        slot
+    }
+
+    /// Moves a turn of `slot` into a session of its own.
+    fn branch(&mut self, slot: u64, at: usize, request: &Request<'_>) -> u64 {
+        let Some(session) = self.slots.get_mut(&slot) else { return slot };
+        let mut point = session.points.remove(at);
+        point.again = None;
+        let mut branch = Session::new(request);
+        branch.marks = session.marks;
+        branch.next_index = 1;
+        if let Some(row) = &mut point.row {
+            row.session_id.clone_from(&branch.id);
+            row.turn_index = 0;
+            row.retry_of = None;
+            if let Some((_, rule)) = row.placed_by.split_once(';') {
+                row.placed_by.truncate(row.placed_by.len() - rule.len() - 1);
+            }
+        }
+        let (turn, continuation, tail) = (point.turn_id, point.continuation, point.tail);
+        branch.points.push(point);
+        self.list(slot);
+        let branch = self.insert(branch);
+        self.held.entry(turn).and_modify(|slot| *slot = branch);
+        self.said.continuations.insert(continuation, branch);
+        tail.into_iter().for_each(|tail| {
+            self.said.tails.insert(tail, branch);
+        });
+        branch
+    }
+
+    /// A command of the user: a verdict on the reply that stands before it.
+    fn command(&mut self, request: &Request<'_>, found: &Found, out: &mut Vec<Change>) {
+        let idle_us = self.limits.idle_us;
+        let given_at_us = request.turn.received_at_us;
+        let rated = request.conversation.command.as_ref().map(|(rating, text)| Rated {
+            rating: *rating,
+            text: text.clone(),
+            given_at_us,
+        });
+        let session = found.slot.and_then(|slot| self.slots.get_mut(&slot));
+        if let (Some(session), Some(rated)) = (session, rated) {
+            session.seen_us = session.seen_us.max(request.turn.finished_at_us);
+            let point = session.commanded(request, idle_us);
+            out.extend(point.and_then(|point| point.rate(rated)));
+        }
+        self.aside(request, found.slot, found, "feedback", out);
+    }
+
+    /// A side turn: closed at once, and no concern of the session's line.
+    fn aside(
+        &mut self,
+        request: &Request<'_>,
+        slot: Option<u64>,
+        found: &Found,
+        why: &str,
+        out: &mut Vec<Change>,
+    ) {
+        let placed_by = format!("{};{why}", found.rule);
+        let mut apart = Session::new(request);
+        apart.generation = request.stated.generation.clone().unwrap_or_else(|| "0".to_owned());
+        let session = slot.and_then(|slot| self.slots.get_mut(&slot));
+        let row = session.unwrap_or(&mut apart).row(request, TurnKind::Side, placed_by);
+        out.push(Change::Row(row));
+        if let Some(slot) = slot {
+            self.list(slot);
+            if request.stated.done {
+                self.close_session(slot, ClosedBy::SessionEnd, request.turn.finished_at_us, out);
+            }
+        }
     }
 
     fn insert(&mut self, session: Session) -> u64 {
@@ -235,178 +413,86 @@ impl Sessions {
         if session.named {
             self.named.insert((session.user.clone(), session.id.clone()), slot);
         }
-        self.seen.insert((session.seen_us, slot));
         self.slots.insert(slot, session);
+        self.list(slot);
         slot
     }
 
-    /// Closes what a main request of a named session closes.
-    fn continue_line(
-        &mut self,
-        slot: u64,
-        request: &Request<'_>,
-        repeats: Option<TurnId>,
-        closed: &mut Vec<Rollout>,
-    ) -> u64 {
-        let Some(session) = self.slots.get_mut(&slot) else { return slot };
-        let generation = request.generation();
-        let moved_on = session.generation != generation;
-        if repeats.is_none() {
-            let kept = kept(&session.open, request, true, moved_on);
-            for (at, open) in mem::take(&mut session.open).into_iter().enumerate() {
-                let count = kept.filter(|(kept, _)| *kept == at).map(|(_, count)| count);
-                let next = count.and_then(|count| next_state(request, count));
-                let by = match (&next, moved_on) {
-                    (None, true) => ClosedBy::Generation,
-                    _ => ClosedBy::NextTurn,
-                };
-                closed.push(closed_row(open, session, next, by, request.turn.received_at_us));
+    fn with(&mut self, slot: u64, change: impl FnOnce(&mut Session)) {
+        if let Some(session) = self.slots.get_mut(&slot) {
+            change(session);
+        }
+        self.list(slot);
+    }
+
+    /// Brings the lists of all sessions up to date.
+    fn list(&mut self, slot: u64) {
+        let Some(session) = self.slots.get_mut(&slot) else { return };
+        let new = session.listing();
+        let old = mem::replace(&mut session.listed, new);
+        for point in session.points.iter().filter(|point| point.row.is_none()) {
+            self.held.remove(&point.turn_id);
+        }
+        self.unlist(slot, old);
+        self.seen.insert((new.seen_us, slot));
+        self.open += new.open;
+        self.text_bytes += new.text_bytes;
+        if new.open > 0 {
+            self.active.insert((new.seen_us, slot));
+        }
+        if new.text_bytes > 0 {
+            self.texts.insert((new.seen_us, slot));
+        }
+    }
+
+    fn unlist(&mut self, slot: u64, listed: Listed) {
+        let at = (listed.seen_us, slot);
+        for times in [&mut self.seen, &mut self.active, &mut self.texts] {
+            times.remove(&at);
+        }
+        self.open -= listed.open;
+        self.text_bytes -= listed.text_bytes;
+    }
+
+    /// Takes a turn that is not remembered any more out of the lists.
+    fn forget_point(&mut self, point: &Point, slot: u64) {
+        self.held.remove(&point.turn_id);
+        let points = self.slots.get(&slot).map_or(&[][..], |session| &session.points);
+        let said = &mut self.said;
+        for (list, digest, shared) in [
+            (
+                &mut said.continuations,
+                Some(point.continuation),
+                points.iter().any(|other| other.continuation == point.continuation),
+            ),
+            (
+                &mut said.histories,
+                Some(point.history),
+                points.iter().any(|other| other.history == point.history),
+            ),
+            (&mut said.tails, point.tail, points.iter().any(|other| other.tail == point.tail)),
+        ] {
+            let Some(digest) = digest.filter(|_| !shared) else { continue };
+            if list.get(&digest) == Some(&slot) {
+                list.remove(&digest);
             }
         }
-        if moved_on && session.open.is_empty() {
-            session.generation = generation;
-            session.next_index = 0;
-            session.marks = Seen::default();
-        }
-        slot
     }
 
-    /// Closes what lies on the path of a request that was found by prefix. Gives the session
-    /// that the request goes on in: a new one where two conversations began alike.
-    fn continue_path(
-        &mut self,
-        slot: u64,
-        request: &Request<'_>,
-        repeats: Option<TurnId>,
-        closed: &mut Vec<Rollout>,
-    ) -> u64 {
-        let Some(session) = self.slots.get(&slot) else { return slot };
-        if repeats.is_some() {
-            return slot;
-        }
-        let Some((at, count)) = kept(&session.open, request, false, false) else { return slot };
-        let open = &session.open[at];
-        let (turn, continuation) = (open.turn_id, open.continuation);
-        let slot = match has_moved_on(session, turn, &open.history) {
-            true => self.branch(slot, turn, request),
-            false => slot,
-        };
-        let Some(session) = self.slots.get_mut(&slot) else { return slot };
-        for point in session.points.iter_mut().filter(|point| point.turn_id == turn) {
-            point.continued = true;
-        }
-        for open in mem::take(&mut session.open) {
-            let next = match open.turn_id == turn {
-                true => next_state(request, count),
-                false if open.continuation == continuation => None,
-                false => {
-                    session.open.push(open);
-                    continue;
-                }
-            };
-            let at = request.turn.received_at_us;
-            closed.push(closed_row(open, session, next, ClosedBy::NextTurn, at));
-        }
-        slot
-    }
-
-    /// Moves an open turn of `slot` into a session of its own.
-    fn branch(&mut self, slot: u64, turn: TurnId, request: &Request<'_>) -> u64 {
-        let Some(session) = self.slots.get_mut(&slot) else { return slot };
-        let Some(at) = session.open.iter().position(|open| open.turn_id == turn) else {
-            return slot;
-        };
-        let mut open = session.open.remove(at);
-        open.index = 0;
-        open.retry_of = None;
-        let points = session.points.iter().position(|point| point.turn_id == turn);
-        let point = points.and_then(|at| session.points.remove(at));
-        let branch = Session {
-            user: session.user.clone(),
-            id: format!("chat-{}", request.turn.turn_id),
-            generation: "0".to_owned(),
-            named: false,
-            next_index: 1,
-            marks: session.marks,
-            open: vec![open],
-            points: VecDeque::new(),
-            seen_us: request.turn.received_at_us,
-        };
-        if session.open.is_empty() {
-            self.active.remove(&(session.seen_us, slot));
-        }
-        let branch = self.insert(branch);
-        self.active.insert((request.turn.received_at_us, branch));
-        if let Some(point) = point {
-            self.continuations.insert(point.continuation, branch);
-            self.slots.entry(branch).and_modify(|session| session.points.push_back(point));
-        }
-        branch
-    }
-
-    /// Adds the request's own turn to its session.
-    fn add(
-        &mut self,
-        slot: u64,
-        request: &Request<'_>,
-        found: &Found,
-        has_tools: bool,
-        closed: &mut Vec<Rollout>,
-    ) {
-        let Some(session) = self.slots.get_mut(&slot) else { return };
-        let turn = request.turn;
-        let original = found.repeats.map(|repeated| {
-            let open = session.open.iter().find(|open| open.turn_id == repeated);
-            open.and_then(|open| open.retry_of).unwrap_or(repeated)
-        });
-        let open = request.open(session.next_index, found.rule, original);
-        session.next_index += 1;
-        session.marks.agent |= place::is_agent(&request.conversation);
-        session.marks.tools |= has_tools;
-        if !session.named {
-            self.histories.insert(open.history, slot);
-            self.continuations.insert(open.continuation, slot);
-            session.points.push_back(Point {
-                turn_id: turn.turn_id,
-                history: open.history,
-                continuation: open.continuation,
-                continued: false,
+    fn forget_beyond_limits(&mut self, now_us: i64, out: &mut Vec<Change>) {
+        while self.text_bytes > self.limits.text_bytes {
+            let Some(&(_, slot)) = self.texts.first() else { break };
+            self.close_session(slot, ClosedBy::IdleTimeout, now_us, out);
+            self.with(slot, |session| {
+                session.points.iter_mut().for_each(|point| point.row = None);
             });
         }
-        session.open.push(open);
-        if session.open.len() > OPEN_MAX {
-            let oldest_repeat = session.open.remove(1);
-            let at = turn.received_at_us;
-            closed.push(closed_row(oldest_repeat, session, None, ClosedBy::NextTurn, at));
-        }
-        let forgotten = (session.points.len() > POINTS_MAX).then(|| session.points.pop_front());
-        let seen = turn.received_at_us.max(turn.finished_at_us).max(session.seen_us);
-        let before = mem::replace(&mut session.seen_us, seen);
-        for times in [&mut self.active, &mut self.seen] {
-            times.remove(&(before, slot));
-            times.insert((seen, slot));
-        }
-        if let Some(point) = forgotten.flatten() {
-            self.forget_point(&point, slot);
-        }
-    }
-
-    fn forget_point(&mut self, point: &Point, slot: u64) {
-        if self.continuations.get(&point.continuation) == Some(&slot) {
-            self.continuations.remove(&point.continuation);
-        }
-        let session = self.slots.get(&slot);
-        let shared = session.is_some_and(|s| s.points.iter().any(|p| p.history == point.history));
-        if !shared && self.histories.get(&point.history) == Some(&slot) {
-            self.histories.remove(&point.history);
-        }
-    }
-
-    fn forget_beyond_limit(&mut self, now_us: i64, closed: &mut Vec<Rollout>) {
         while self.slots.len() > self.limits.sessions.max(1) {
-            let Some((_, slot)) = self.seen.pop_first() else { return };
-            self.close_session(slot, ClosedBy::IdleTimeout, now_us, closed);
-            let Some(session) = self.slots.remove(&slot) else { continue };
+            let Some(&(_, slot)) = self.seen.first() else { break };
+            self.close_session(slot, ClosedBy::IdleTimeout, now_us, out);
+            let Some(session) = self.slots.remove(&slot) else { break };
+            self.unlist(slot, session.listed);
+            self.quotes.forget(slot);
             for point in &session.points {
                 self.forget_point(point, slot);
             }
@@ -414,79 +500,5 @@ impl Sessions {
                 self.named.remove(&(session.user, session.id));
             }
         }
-    }
-
-    /// The row of a side turn: closed at once, and no concern of the session's line.
-    fn side_row(&mut self, request: &Request<'_>, found: &Found, rule: &str) -> Rollout {
-        let turn = request.turn;
-        let session = found.slot.and_then(|slot| self.slots.get_mut(&slot));
-        let generation = match (&session, &request.stated.generation) {
-            (_, Some(stated)) => stated.clone(),
-            (Some(session), None) => session.generation.clone(),
-            (None, None) => "0".to_owned(),
-        };
-        let (session_id, turn_index) = match session {
-            Some(session) if session.generation == generation => {
-                session.next_index += 1;
-                (session.id.clone(), session.next_index - 1)
-            }
-            Some(session) => (session.id.clone(), 0),
-            None => match &request.stated.session {
-                Some((id, _)) => (id.clone(), 0),
-                None => (format!("chat-{}", turn.turn_id), 0),
-            },
-        };
-        Rollout {
-            turn_id: turn.turn_id,
-            revision: 0,
-            session_id,
-            generation,
-            turn_index,
-            kind: TurnKind::Side,
-            placed_by: format!("{};{rule}", found.rule),
-            messages: turn.messages.clone(),
-            reply: turn.reply.clone(),
-            next_state: None,
-            closed_by: Some(ClosedBy::Side),
-            closed_at_us: Some(turn.finished_at_us),
-            retry_of: None,
-            regenerated: 0,
-            abandoned: false,
-            rated: None,
-        }
-    }
-}
-
-/// Whether another turn with the same history has already been continued.
-fn has_moved_on(session: &Session, turn: TurnId, history: &Digest) -> bool {
-    let mut points = session.points.iter();
-    points.any(|point| point.turn_id != turn && point.history == *history && point.continued)
-}
-
-/// The rollout of a turn that is closed.
-fn closed_row(
-    open: Open,
-    session: &Session,
-    next_state: Option<String>,
-    by: ClosedBy,
-    at: i64,
-) -> Rollout {
-    Rollout {
-        turn_id: open.turn_id,
-        revision: 0,
-        session_id: session.id.clone(),
-        generation: session.generation.clone(),
-        turn_index: open.index,
-        kind: TurnKind::Main,
-        placed_by: open.placed_by,
-        messages: open.messages,
-        reply: open.reply,
-        next_state,
-        closed_by: Some(by),
-        closed_at_us: Some(at),
-        retry_of: open.retry_of,
-        regenerated: 0,
-        abandoned: false,
-        rated: None,
     }
 }

@@ -1,11 +1,11 @@
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use crate::rollout::{
-    ClosedBy, FinishReason, Rollout, Sampling, Turn, TurnId, TurnKind, TurnStatus, Version,
-    VersionSpan,
-};
+use crate::rollout::{ClosedBy, FinishReason, Rollout, TurnId, TurnKind, TurnStatus};
+use crate::store::TurnText;
 
-use super::sessions::{Limits, Sessions};
+use super::{Change, Limits, Sessions};
 
 const SECOND: i64 = 1_000_000;
 const AGENT: &str = "You are a personal assistant running inside OpenClaw. Today is";
@@ -52,34 +52,17 @@ impl Ask {
         Self { reply, finish: FinishReason::ToolCalls, ..self }
     }
 
-    fn turn(&self, number: usize) -> Turn {
+    fn turn(&self, number: usize) -> TurnText {
         let received_at_us = (number as i64 + 1) * SECOND;
-        Turn {
+        TurnText {
             turn_id: id(number),
             received_at_us,
             finished_at_us: received_at_us + SECOND / 2,
             user: self.user.to_owned(),
-            policy: "default".to_owned(),
-            model: "m".to_owned(),
             session_keys: self.keys.to_string(),
             messages: self.messages.to_string(),
             tools: if self.tools { "[{}]".to_owned() } else { String::new() },
             reply: self.reply.to_string(),
-            prompt_ids: vec![1],
-            response_ids: vec![2],
-            response_logprobs: vec![-0.5],
-            drawn_logprobs: Vec::new(),
-            forced: Vec::new(),
-            constraint: None,
-            version_spans: vec![VersionSpan { start: 0, version: Version(0) }],
-            sampling: Sampling {
-                temperature: 1.0,
-                top_p: 1.0,
-                top_k: 0,
-                seed: 0,
-                max_tokens: 9,
-                ..Sampling::default()
-            },
             finish_reason: self.finish,
             status: TurnStatus::Answered,
         }
@@ -99,19 +82,30 @@ fn assistant(text: &str) -> Value {
 }
 
 fn limits() -> Limits {
-    Limits { idle_us: 1_800 * SECOND, sessions: 1_000 }
+    Limits { idle_us: 1_800 * SECOND, sessions: 1_000, text_bytes: 1 << 30 }
+}
+
+/// The rows among changes that close a turn.
+fn closed(changes: Vec<Change>) -> Vec<Rollout> {
+    let rows = changes.into_iter().filter_map(|change| match change {
+        Change::Row(row) => Some(row),
+        Change::Late(_) => None,
+    });
+    rows.filter(|row| row.closed_by.is_some()).collect()
 }
 
 /// Every rollout of a script, by turn, after everything was closed. No turn is lost or doubled.
 fn play(script: &[Ask]) -> Vec<Rollout> {
     let mut sessions = Sessions::new(limits());
-    let mut rows = Vec::new();
+    let mut changes = Vec::new();
     for (number, ask) in script.iter().enumerate() {
-        rows.extend(sessions.take(&ask.turn(number)));
+        changes.extend(sessions.take(&ask.turn(number)));
     }
-    rows.extend(sessions.close_all(9_999 * SECOND));
+    changes.extend(sessions.close_all(9_999 * SECOND, ClosedBy::IdleTimeout));
     assert_eq!(sessions.open_turns(), 0);
-    rows.sort_by_key(|row| row.turn_id);
+    let last: BTreeMap<TurnId, Rollout> =
+        closed(changes).into_iter().map(|row| (row.turn_id, row)).collect();
+    let rows: Vec<Rollout> = last.into_values().collect();
     let ids: Vec<TurnId> = rows.iter().map(|row| row.turn_id).collect();
     assert_eq!(ids, (0..script.len()).map(id).collect::<Vec<_>>());
     rows
@@ -264,8 +258,8 @@ fn a_reply_that_the_client_trimmed_is_still_its_reply() {
 #[test]
 fn a_retry_is_no_feedback_and_the_reply_that_the_client_kept_gets_what_follows() {
     for (kept, stories) in [
-        ("A", ["s0.0 new [b] next_turn", "s0.1 prefix [] idle_timeout again:0"]),
-        ("A2", ["s0.0 new [] idle_timeout", "s0.1 prefix [b] next_turn again:0"]),
+        ("A", ["s0.0 new [b] next_turn", "s0.1 prefix;retry [] idle_timeout again:0"]),
+        ("A2", ["s0.0 new [] idle_timeout", "s0.1 prefix;retry [b] next_turn again:0"]),
     ] {
         let script = [
             ask(json!([user("a")]), "A").cancelled(),
@@ -279,8 +273,8 @@ fn a_retry_is_no_feedback_and_the_reply_that_the_client_kept_gets_what_follows()
 #[test]
 fn a_retry_in_a_named_session_closes_with_its_original() {
     for (kept, stories) in [
-        ("A", ["s0.0 x-session-id [b] next_turn", "s0.1 x-session-id [] next_turn again:0"]),
-        ("A2", ["s0.0 x-session-id [] next_turn", "s0.1 x-session-id [b] next_turn again:0"]),
+        ("A", ["s0.0 x-session-id [b] next_turn", "s0.1 x-session-id;retry [] next_turn again:0"]),
+        ("A2", ["s0.0 x-session-id [] next_turn", "s0.1 x-session-id;retry [b] next_turn again:0"]),
     ] {
         let script = [
             ask(json!([user("a")]), "A").id("s:0").cancelled(),
@@ -303,8 +297,8 @@ fn the_clients_wrapped_retries_are_retries() {
         ask(json!([user("do"), assistant("C"), user("ok")]), "D").id("s:0"),
     ];
     let stories = story(&script);
-    assert_eq!(stories[1], "s0.1 x-session-id [] next_turn again:0");
-    assert_eq!(stories[2], "s0.2 x-session-id [ok] next_turn again:0");
+    assert_eq!(stories[1], "s0.1 x-session-id;queued [] next_turn again:0");
+    assert_eq!(stories[2], "s0.2 x-session-id;nudge [ok] next_turn again:0");
 }
 
 #[test]
@@ -489,14 +483,16 @@ fn a_side_header_is_believed() {
 fn quiet_sessions_are_closed_and_can_be_resumed() {
     let mut sessions = Sessions::new(limits());
     let first = ask(json!([user("a")]), "A").turn(0);
-    assert!(sessions.take(&first).is_empty());
+    assert!(closed(sessions.take(&first)).is_empty());
     assert!(sessions.close_idle(first.finished_at_us + 1_800 * SECOND - 1).is_empty());
-    let rows = sessions.close_idle(first.finished_at_us + 1_800 * SECOND);
+    let rows = closed(sessions.close_idle(first.finished_at_us + 1_800 * SECOND));
     assert_eq!(rows[0].closed_by, Some(ClosedBy::IdleTimeout));
     assert_eq!(sessions.open_turns(), 0);
     let resumed = ask(json!([user("a"), assistant("A"), user("b")]), "B").turn(90_000);
-    assert!(sessions.take(&resumed).is_empty());
-    let rows = sessions.close_all(0);
+    let rows = closed(sessions.take(&resumed));
+    assert_eq!(rows[0].closed_by, Some(ClosedBy::IdleTimeout));
+    assert_eq!(rows[0].next_state.as_deref(), Some(r#"[{"role":"user","content":"b"}]"#));
+    let rows = closed(sessions.close_all(0, ClosedBy::IdleTimeout));
     assert_eq!(rows[0].turn_index, 1);
     assert_eq!(rows[0].placed_by, "prefix");
 }
@@ -507,14 +503,15 @@ fn memory_is_bounded_and_what_is_forgotten_is_closed_first() {
     let mut rows = Vec::new();
     for number in 0..10 {
         let text = format!("talk {number}");
-        rows.extend(sessions.take(&ask(json!([user(&text)]), "A").turn(number)));
+        rows.extend(closed(sessions.take(&ask(json!([user(&text)]), "A").turn(number))));
     }
     assert_eq!((sessions.len(), rows.len()), (3, 7));
     for number in 10..200 {
-        rows.extend(sessions.take(&ask(json!([user("same")]), &format!("{number}")).turn(number)));
+        let same = ask(json!([user("same")]), &format!("{number}"));
+        rows.extend(closed(sessions.take(&same.turn(number))));
     }
     assert!(sessions.open_turns() <= 20, "{}", sessions.open_turns());
-    rows.extend(sessions.close_all(0));
+    rows.extend(closed(sessions.close_all(0, ClosedBy::IdleTimeout)));
     assert_eq!(rows.len(), 200);
 }
 
@@ -526,7 +523,7 @@ fn what_cannot_be_read_is_still_placed() {
     broken.reply = String::new();
     let mut sessions = Sessions::new(limits());
     sessions.take(&broken);
-    assert_eq!(sessions.close_all(0).len(), 1);
+    assert_eq!(sessions.close_all(0, ClosedBy::IdleTimeout).len(), 1);
 }
 
 /// Random talks of several clients, named and not, with retries and cancellations: each turn

@@ -6,8 +6,7 @@
 
 mod teacher;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -22,8 +21,8 @@ use crate::events::{emit, now_us};
 use crate::fault::Explain;
 use crate::judge::{Docket, Exchange, Judge, Looked};
 use crate::render::RenderError;
-use crate::rollout::{Hint, HintStatus, Rollout, Turn, TurnId, TurnKind};
-use crate::store::{Polled, Store, StoreError, Tail, Writer};
+use crate::rollout::{Hint, HintStatus, Rollout, Turn, TurnId};
+use crate::store::{self, Polled, Store, StoreError, Tail, Writer};
 use crate::weights::WeightsError;
 
 use teacher::{NoRows, Rows, Teacher, Told};
@@ -158,20 +157,14 @@ pub async fn run(
     Err(error)
 }
 
-/// A rollout, and what the teacher needs of its turn, if that was found.
-type Case = (Rollout, Option<Told>);
-
 /// A row, or why the work cannot go on.
 type Outcome = Result<Hint, NoRows>;
 
 struct Finder {
     desk: Arc<Desk>,
-    turns: Tail<Turn>,
     rollouts: Tail<Rollout>,
     writer: Writer<Hint>,
-    docket: Docket<Case, Outcome>,
-    /// Turns whose rollout has not been read yet.
-    told: HashMap<TurnId, Told>,
+    docket: Docket<Rollout, Outcome>,
     /// Turns that have a row or are on the docket.
     looked: Looked,
     finished: Vec<Hint>,
@@ -185,6 +178,8 @@ struct Finder {
 struct Desk {
     judge: Judge,
     teacher: Teacher,
+    /// Finds the turns for which a hint was accepted.
+    turns: Arc<Mutex<store::Finder<Turn>>>,
     hint_chars_min: usize,
     follow: bool,
 }
@@ -208,16 +203,15 @@ impl Finder {
         let desk = Desk {
             judge,
             teacher: Teacher::new(completer, home),
+            turns: Arc::new(Mutex::new(store.finder())),
             hint_chars_min: config.hint_chars_min,
             follow: config.follow,
         };
         let mut finder = Self {
             desk: Arc::new(desk),
-            turns: store.tail(),
             rollouts: store.tail(),
             writer: store.writer("hint")?,
             docket: Docket::new(config.judge.concurrency),
-            told: HashMap::new(),
             looked: Looked::default(),
             finished: Vec::new(),
             flushed_at: Instant::now(),
@@ -260,20 +254,12 @@ impl Finder {
         }
     }
 
-    /// Puts new rollouts on the docket. A rollout is written after its turn, so that the turns
-    /// that are read after the rollouts hold theirs.
+    /// Puts new rollouts on the docket.
     fn look(&mut self) {
         let polled = self.rollouts.poll();
         let rollouts = self.readable(polled);
-        let polled = self.turns.poll();
-        let turns = self.readable(polled);
-        self.told.extend(turns.into_iter().map(|turn| (turn.turn_id, Told::from(turn))));
-        for rollout in rollouts.into_iter().filter(|rollout| rollout.closed_by.is_some()) {
-            let told = self.told.remove(&rollout.turn_id);
-            if self.looked.is_news(&rollout) {
-                self.docket.extend([(rollout, told)]);
-            }
-        }
+        let looked = &mut self.looked;
+        self.docket.extend(rollouts.into_iter().filter(|rollout| looked.is_news(rollout)));
     }
 
     fn flush_if_due(&mut self) {
@@ -341,7 +327,7 @@ impl Finder {
 
 impl Desk {
     /// Asks the judge for a hint, and the teacher for what it changes.
-    async fn look_through(self: Arc<Self>, (rollout, told): Case) -> Outcome {
+    async fn look_through(self: Arc<Self>, rollout: Rollout) -> Outcome {
         let mut row = Hint {
             turn_id: rollout.turn_id,
             revision: rollout.revision,
@@ -375,9 +361,9 @@ impl Desk {
         row.hinted_at_us = now_us();
         let Some(hint) = accepted else { return Ok(row) };
         row.hint = hint;
-        let Some(told) = told else {
-            let detail = "the turn's own row cannot be read".to_owned();
-            return Ok(failed(row, HintStatus::TeacherFailed, detail));
+        let told = match self.told(row.turn_id).await {
+            Ok(told) => told,
+            Err(detail) => return Ok(failed(row, HintStatus::TeacherFailed, detail)),
         };
         match self.teach(&told, &row.hint).await {
             Ok(rows) => {
@@ -393,6 +379,20 @@ impl Desk {
                 Ok(failed(row, HintStatus::TeacherFailed, error.to_string()))
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// What the teacher needs of a turn, or why it cannot be had.
+    async fn told(&self, turn: TurnId) -> Result<Told, String> {
+        let turns = Arc::clone(&self.turns);
+        let search = move || turns.lock().unwrap_or_else(PoisonError::into_inner).find(turn);
+        let found = tokio::task::spawn_blocking(search).await.map_err(|error| error.to_string())?;
+        match found.rows.into_iter().next() {
+            Some(row) => Ok(Told::from(row)),
+            None => {
+                let broken = found.broken.first().map(|error| format!(": {error}"));
+                Err(format!("the turn's own row cannot be read{}", broken.unwrap_or_default()))
+            }
         }
     }
 

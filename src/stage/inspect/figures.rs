@@ -10,7 +10,8 @@ use crate::config::Home;
 use crate::events::emit;
 use crate::events::inspect::NothingTrainable;
 use crate::rollout::{
-    Deployment, DeploymentEvent, Hint, Ledger, Score, ScoreStatus, Step, Tally, Version,
+    Deployment, DeploymentEvent, Hint, Ledger, Score, ScoreStatus, Step, Tally, TurnId, TurnState,
+    Version,
 };
 use crate::store::{RolloutPart, Store, Tail, TurnPart};
 use crate::weights::{Registry, WeightsError};
@@ -74,6 +75,23 @@ pub struct StatusTail {
     tally: Tally,
     rules: Rules,
     advice: Option<Advice>,
+    /// Rows came since the tally was made.
+    changed: bool,
+}
+
+/// What became of one turn. No content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Who answered, and whether the content was kept: the label of its status.
+    pub status: &'static str,
+    /// Where it stands.
+    pub state: &'static str,
+    /// Why it was put aside, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The version that it helped to make, if it was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
 }
 
 impl StatusTail {
@@ -103,13 +121,14 @@ impl StatusTail {
             tally: Tally::default(),
             rules: Rules::default(),
             advice: None,
+            changed: false,
         }
     }
 
     /// The present figures. What cannot be read is counted in `unreadable`, never fatal.
     pub fn refresh(&mut self) -> Status {
-        let changed = self.read_tables() | self.read_versions();
-        if changed {
+        self.read();
+        if std::mem::take(&mut self.changed) {
             self.tally = self.ledger.tally();
             self.advise();
         }
@@ -151,6 +170,22 @@ impl StatusTail {
             emit(NothingTrainable { requests: *requests, why, what_to_do });
         }
         self.advice = advice;
+    }
+
+    /// What became of a turn, as of now; `None` if it is not recorded.
+    pub fn standing(&mut self, turn: TurnId) -> Option<Standing> {
+        self.read();
+        let (state, status) = (self.ledger.state(turn)?, self.ledger.status(turn)?);
+        let (reason, version) = match state {
+            TurnState::Rejected(reason) => (Some(reason.label()), None),
+            TurnState::Trained(version) => (None, Some(version.0)),
+            _ => (None, None),
+        };
+        Some(Standing { status: status.label(), state: state.label(), reason, version })
+    }
+
+    fn read(&mut self) {
+        self.changed |= self.read_tables() | self.read_versions();
     }
 
     /// Reads the new rows, later stages first: what a row names is then always known.

@@ -12,7 +12,7 @@ mod verify;
 
 pub use advice::Advice;
 pub use errors::InspectError;
-pub use figures::{Status, StatusTail, figures};
+pub use figures::{Standing, Status, StatusTail, figures};
 pub use ls::{Listing, TableLine, VersionLine, ls};
 pub use show::show;
 pub use verify::{Report, verify};

@@ -4,6 +4,7 @@
 //! a daemon it insists for more than a minute before it gives a turn up as `judge_failed`, as a
 //! command it ends with an error and writes nothing for the turns that it could not ask about.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +19,12 @@ use crate::events::heartbeat::Pulse;
 use crate::events::score::{RepliesScored, ScoreJudgeFailed, ScoreSegmentUnread};
 use crate::events::{emit, now_us};
 use crate::fault::Explain;
-use crate::judge::{Docket, Exchange, Judge, Looked, is_wanted};
-use crate::rollout::{Rollout, Score, ScoreStatus};
-use crate::store::{Polled, Store, StoreError, Tail, Writer, read_file, write_file};
+use crate::judge::{Docket, Exchange, Judge, Looked};
+use crate::rollout::{Rollout, Score, ScoreStatus, TurnId};
+use crate::store::{
+    FileWriter, Polled, RolloutPart, Store, StoreError, Table, Tail, Writer, files, output_file,
+    rows,
+};
 
 /// Rows of one segment.
 const ROWS_MAX: usize = 500;
@@ -69,6 +73,9 @@ pub enum ScoreError {
         /// Why it cannot be asked.
         source: CompleteError,
     },
+    /// It was told to stop in the middle of plain files.
+    #[error("stopped before the end: nothing was written")]
+    Interrupted,
 }
 
 impl Explain for ScoreError {
@@ -77,6 +84,7 @@ impl Explain for ScoreError {
             Self::Config(error) => error.label(),
             Self::Store(error) => error.label(),
             Self::Judge { source, .. } => source.label(),
+            Self::Interrupted => "interrupted",
         }
     }
 
@@ -85,6 +93,7 @@ impl Explain for ScoreError {
             Self::Config(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Judge { source, .. } => source.hint(),
+            Self::Interrupted => None,
         }
     }
 
@@ -93,6 +102,7 @@ impl Explain for ScoreError {
             Self::Config(error) => error.exit_code(),
             Self::Store(error) => error.exit_code(),
             Self::Judge { source, .. } => source.exit_code(),
+            Self::Interrupted => 1,
         }
     }
 }
@@ -129,7 +139,8 @@ pub async fn run(
 }
 
 /// The same on plain files: the rollouts of the Parquet file or directory `input` become the
-/// scores of the file `output`, which is replaced.
+/// scores of the file `output` (or of `scores.parquet` in it), which is replaced. Of several rows
+/// of a turn the one of the highest revision is judged.
 ///
 /// # Errors
 /// [`ScoreError`]: a wrong value, an input that cannot be read, an output that cannot be written,
@@ -138,44 +149,66 @@ pub async fn run_files(
     config: &ScoreConfig,
     input: &Path,
     output: &Path,
+    shutdown: &CancellationToken,
 ) -> Result<ScoreSummary, ScoreError> {
     config.validate()?;
+    let inputs = files(input, Table::Rollouts)?;
+    let output = output_file(output, Table::Scores, &inputs)?;
     let judge = Judge::open(&config.judge, Patience::brief(config.judge.tries))
         .map_err(|source| ScoreError::Judge { waiting: 0, source })?;
-    let judge = Arc::new(judge);
-    let mut docket = Docket::new(at_once(&judge, config));
-    for file in files(input)? {
-        let rollouts = read_file::<Rollout>(&file)?;
-        docket.extend(rollouts.into_iter().filter(is_wanted));
-    }
-    let mut rows = Vec::new();
-    while let Some(outcome) = docket.next(|case| judged(Arc::clone(&judge), case, false)).await {
-        let waiting = docket.len() + 1;
-        rows.push(outcome.map_err(|source| ScoreError::Judge { waiting, source })?);
-    }
+    let judge_name = judge.name();
+    let mut writer = FileWriter::create(&output)?;
+    let mut rows = tokio::select! {
+        () = shutdown.cancelled() => return Err(ScoreError::Interrupted),
+        rows = judge_files(&inputs, Arc::new(judge), config) => rows?,
+    };
     rows.sort_by_key(|row| row.turn_id);
-    write_file(output, &rows)?;
-    let mut summary = ScoreSummary { judge: judge.name(), ..ScoreSummary::default() };
+    writer.write(&rows)?;
+    writer.finish()?;
+    let mut summary = ScoreSummary { judge: judge_name, ..ScoreSummary::default() };
     summary.count(&rows);
     Ok(summary)
 }
 
-/// The file itself, or the Parquet files of a directory in order of their names.
-fn files(input: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    if !input.is_dir() {
-        return Ok(vec![input.to_owned()]);
-    }
-    let failed =
-        |source| StoreError::Io { doing: "list the directory", path: input.to_owned(), source };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(input).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "parquet") {
-            files.push(path);
+/// Judges the rollouts of some files; so many of them are in memory as are judged at once.
+async fn judge_files(
+    inputs: &[PathBuf],
+    judge: Arc<Judge>,
+    config: &ScoreConfig,
+) -> Result<Vec<Score>, ScoreError> {
+    let mut newest: HashMap<TurnId, u32> = HashMap::new();
+    for file in inputs {
+        for batch in rows::<RolloutPart>(file)? {
+            for row in batch? {
+                let revision = newest.entry(row.turn_id).or_default();
+                *revision = row.placement.revision.max(*revision);
+            }
         }
     }
-    files.sort();
-    Ok(files)
+    let at_once = at_once(&judge, config);
+    let mut docket = Docket::new(at_once);
+    let mut looked = Looked::default();
+    let mut scores = Vec::new();
+    let start = |case| judged(Arc::clone(&judge), case, false);
+    for file in inputs {
+        for batch in rows::<Rollout>(file)? {
+            let counts = |row: &Rollout| newest.get(&row.turn_id) == Some(&row.revision);
+            let wanted = batch?.into_iter().filter(|row| counts(row) && looked.is_news(row));
+            docket.extend(wanted);
+            while docket.len() > at_once {
+                scores.extend(settled(docket.next(start).await, docket.len())?);
+            }
+        }
+    }
+    while !docket.is_empty() {
+        scores.extend(settled(docket.next(start).await, docket.len())?);
+    }
+    Ok(scores)
+}
+
+fn settled(outcome: Option<Outcome>, left: usize) -> Result<Option<Score>, ScoreError> {
+    let waiting = left + 1;
+    outcome.transpose().map_err(|source| ScoreError::Judge { waiting, source })
 }
 
 fn at_once(judge: &Judge, config: &ScoreConfig) -> usize {

@@ -12,13 +12,15 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
+use super::asker::{self, Asker};
 use super::choices::Choices;
-use super::conversation::Conversation;
+use super::command::{self, Command};
+use super::conversation::{Conversation, Keep};
 use super::errors::ApiError;
 use super::reply::Asked;
 use super::router::{blocking, json};
 use super::state::Server;
-use super::{asker, draw, grammar, stream};
+use super::{draw, grammar, stream};
 use crate::events::now_us;
 use crate::protocol::{BadField, ChatRequest, ToolChoice};
 use crate::render::{Grammar, ReplyOptions, Told};
@@ -64,19 +66,51 @@ pub(super) async fn begin(
     let (received, received_at_us) = (Instant::now(), now_us());
     let reading = Arc::clone(server);
     // Reading and tokenising a long conversation takes milliseconds.
-    let (request, mut asked) = blocking(move || {
+    let (mut request, wanted) = blocking(move || {
         let request = read(json(&body)?)?;
         let conversation = conversation(&reading, &request, &headers, received_at_us);
-        let asked = ask(&reading, &request, conversation, (route, received))?;
-        Ok::<_, ApiError>((request, asked))
+        let wanted = match command(&reading, &request)? {
+            Some(command) => Wanted::Command(command, Box::new(conversation)),
+            None => Wanted::Replies(ask(&reading, &request, conversation, (route, received))?),
+        };
+        Ok::<_, ApiError>((request, wanted))
     })
     .await??;
-    let first = asked.first_mut().ok_or_else(|| ApiError::internal("no reply was asked for"))?;
-    let (turn_id, prompt) = (first.turn_id, first.prompt.clone());
     let model = request.model.clone().unwrap_or_else(|| server.config.model_name.clone());
-    let choices = Choices::start(server, asked)?;
     let created_s = received_at_us / 1_000_000;
+    let (turn_id, prompt, choices) = match wanted {
+        Wanted::Command(command, conversation) => {
+            request.n = 1;
+            let turn_id = TurnId::now();
+            let choices = command::answer(server, turn_id, command, *conversation).await?;
+            (turn_id, Vec::new(), choices)
+        }
+        Wanted::Replies(asked) => {
+            let first = asked.first();
+            let first = first.ok_or_else(|| ApiError::internal("no reply was asked for"))?;
+            let (turn_id, prompt) = (first.turn_id, first.prompt.clone());
+            (turn_id, prompt, Choices::start(server, asked)?)
+        }
+    };
     Ok(Begun { request, turn_id, created_s, model, prompt, choices })
+}
+
+/// What a request wants: replies of the model, or one of the server.
+enum Wanted {
+    Replies(Vec<Asked>),
+    Command(Command, Box<Conversation>),
+}
+
+/// The command that a request is, if it is one and they are heeded.
+fn command(server: &Server, request: &ChatRequest) -> Result<Option<Command>, ApiError> {
+    let config = &server.config;
+    let heeded = config.record && config.chat_commands;
+    let command = Some(&request.messages).filter(|_| heeded);
+    let command = command.and_then(|messages| Command::of(messages));
+    if command.is_some() {
+        server.doors.check_messages(&request.messages)?;
+    }
+    Ok(command)
 }
 
 /// What is kept of the request, if its turn is to be kept.
@@ -88,17 +122,17 @@ fn conversation(
 ) -> Conversation {
     let config = &server.config;
     let adapter = draw::adapter(server, request.model.as_deref());
+    let asker = Asker::of(&request.session, headers, &server.opted_out);
     Conversation {
         received_at_us,
-        user: asker::user(&request.session, headers),
+        keep: if config.record { asker.keep() } else { Keep::Nothing },
+        user: asker.user,
         policy: adapter.as_deref().unwrap_or("default").to_owned(),
         model: request.model.clone().unwrap_or_else(|| config.model_name.clone()),
         session_keys: asker::session_keys(&request.session, headers),
         messages: Value::from(request.messages.clone()).to_string(),
         tools: shown_tools(request).map(Value::to_string).unwrap_or_default(),
         constraint: None,
-        // Of several replies none is what the conversation goes on with, or all but one are not.
-        keep: config.record && request.n == 1 && !asker::no_train(headers),
     }
 }
 
@@ -148,7 +182,10 @@ fn ask(
             top_logprobs: request.top_logprobs,
             constraint: grammar.as_ref().map(Grammar::constraint),
             reading: Some(ReplyOptions { eager, ..reading }),
-            conversation: Some(conversation.clone()),
+            conversation: Some(match request.n {
+                1 => conversation.clone(),
+                _ => conversation.clone().choice(choice),
+            }),
         }
     });
     Ok(asked.collect())

@@ -8,6 +8,7 @@ use super::errors::ApiError;
 use super::reply::{Asked, Finished, Piece, Reply};
 use super::state::Server;
 use crate::engine::GenerateRequest;
+use crate::render::ReplyPart;
 
 /// Pieces that may wait for a slow reader; one more holds its reply's task (not the engine).
 const PIECES_MAX: usize = 64;
@@ -42,6 +43,18 @@ impl Choices {
             server.replies.spawn(reply.run(generation));
         }
         Ok(Self { pieces, open })
+    }
+
+    /// One that is complete already, and that no engine made.
+    pub(super) fn told(mut finished: Finished) -> Self {
+        let (sender, pieces) = mpsc::channel(PIECES_MAX);
+        let text = finished.message.content.get_or_insert_default().clone();
+        let told = Piece::More { parts: vec![ReplyPart::Content(text)], tokens: Vec::new() };
+        for piece in [told, Piece::End(Box::new(finished))] {
+            // There is room for both.
+            drop(sender.try_send((0, piece)));
+        }
+        Self { pieces, open: 1 }
     }
 
     /// The next piece of any of them; `None` once all have ended, or one has failed.

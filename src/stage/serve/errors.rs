@@ -44,6 +44,14 @@ pub enum ServeError {
         /// What is wrong with it, as a predicate.
         problem: String,
     },
+    /// A list of users who are not to be learned from is of no use.
+    #[error("the `do_not_train` file `{}` {problem}", path.display())]
+    DoNotTrain {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, as a predicate.
+        problem: String,
+    },
     /// The admin socket cannot be listened on.
     #[error("the admin socket `{}`: {problem}", path.display())]
     Socket {
@@ -95,6 +103,7 @@ impl Explain for ServeError {
             Self::PortInUse { .. } => "port_in_use",
             Self::Bind { .. } => "bind",
             Self::Key { .. } => "key_file",
+            Self::DoNotTrain { .. } => "do_not_train_file",
             Self::Socket { .. } => "admin_socket",
             Self::Model { .. } => "model_load",
             Self::Device(error) => error.label(),
@@ -116,6 +125,9 @@ impl Explain for ServeError {
             ),
             Self::Bind { .. } => Some("check `--host` and `--port`".to_owned()),
             Self::Key { .. } => Some("put the key alone into the file, on one line".to_owned()),
+            Self::DoNotTrain { .. } => {
+                Some("name a text file with one user's name or API key per line".to_owned())
+            }
             Self::Socket { .. } => Some(
                 "name a free path of at most 100 bytes in a directory that can be written to, \
                  with `--admin-socket`"
@@ -137,6 +149,7 @@ impl Explain for ServeError {
             Self::PortInUse { .. }
             | Self::Bind { .. }
             | Self::Key { .. }
+            | Self::DoNotTrain { .. }
             | Self::Socket { .. }
             | Self::Model { .. }
             | Self::Mismatch { .. } => 2,

@@ -95,7 +95,9 @@ pub(super) async fn server_info(
     State(server): State<Arc<Server>>,
 ) -> Result<Json<Value>, ApiError> {
     let config = serde_json::to_value(&server.config);
-    let config = config.map_err(|error| ApiError::internal(error.to_string()))?;
+    let mut config = config.map_err(|error| ApiError::internal(error.to_string()))?;
+    // Who is on the list concerns nobody else.
+    config["do_not_train"] = server.config.do_not_train.len().into();
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "weight_version": server.live().to_string(),

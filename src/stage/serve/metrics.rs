@@ -153,8 +153,41 @@ impl Sampled {
             ("requests_cancelled", "Requests whose client went away", stats.cancelled),
             ("requests_failed", "Requests that the engine failed", stats.failed),
             ("weights_swaps", "Versions that went live after the first", stats.swaps),
-            ("turns_recorded", "Turns written to the store", self.turns.recorded()),
             ("turns_not_recorded", "Turns that could not be", self.turns.not_recorded()),
+        ]
+    }
+}
+
+/// A counter that has a label.
+struct Labelled {
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    /// A count for each value of the label.
+    counts: Vec<(&'static str, u64)>,
+}
+
+impl Sampled {
+    fn labelled(&self) -> [Labelled; 3] {
+        [
+            Labelled {
+                name: "turns_recorded",
+                help: "Turns written to the store, by who answered and whether content was kept",
+                label: "status",
+                counts: self.turns.turns(),
+            },
+            Labelled {
+                name: "feedback_recorded",
+                help: "Verdicts of `POST /v1/feedback` written to the store",
+                label: "rating",
+                counts: self.turns.feedback(),
+            },
+            Labelled {
+                name: "events",
+                help: "Named events of this process (docs/ARCHITECTURE.md)",
+                label: "event",
+                counts: crate::events::counts().into_iter().collect(),
+            },
         ]
     }
 }
@@ -172,11 +205,12 @@ impl Collector for Sampled {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             counter.encode(metric)?;
         }
-        let help = "Named events of this process (docs/ARCHITECTURE.md)";
-        let mut metric = encoder.encode_descriptor("events", help, None, MetricType::Counter)?;
-        for (event, count) in crate::events::counts() {
-            let labels = [("event", event)];
-            ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
+        for Labelled { name, help, label, counts } in self.labelled() {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (value, count) in counts {
+                let labels = [(label, value)];
+                ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod asker;
 mod bodies;
 mod chat;
 mod choices;
+mod command;
 mod completions;
 mod conversation;
 mod defaults;
@@ -17,12 +18,14 @@ mod doors;
 mod draw;
 mod drawn;
 mod errors;
+mod feedback;
 mod generate;
 mod grammar;
 mod info;
 mod listen;
 mod messages;
 mod metrics;
+mod opted_out;
 mod prompt;
 mod record;
 mod replies;
@@ -49,7 +52,7 @@ use tokio_util::task::TaskTracker;
 pub use doors::Access;
 pub use errors::{LoadError, ServeError};
 pub use router::{Route, routes};
-pub use state::{Attach, Load, Parts, Status};
+pub use state::{Attach, Load, Lookup, Parts, Sources, Status};
 
 use crate::config::{Home, ServeConfig};
 use crate::engine::{Engine, EngineOptions, Forward};
@@ -62,6 +65,7 @@ use crate::weights::Registry;
 use doors::{Door, Doors};
 use listen::{Socket, Visitors};
 use metrics::Metrics;
+use opted_out::OptedOut;
 use record::Recorder;
 use state::Server;
 use weights::Weights;
@@ -150,6 +154,7 @@ fn open<F: Forward>(
 ) -> impl FnOnce() -> Result<Server, ServeError> {
     move || {
         let doors = Doors::open(&config)?;
+        let opted_out = OptedOut::open(&config)?;
         let registry = Registry::open(&home)?;
         let is_stopped = || shutdown.is_cancelled();
         registry.ensure_model(config.model.as_deref(), &config.hub, &is_stopped)?;
@@ -181,7 +186,9 @@ fn open<F: Forward>(
             engine,
             recorder,
             replies: TaskTracker::new(),
-            status: parts.status,
+            status: parts.sources.status,
+            turns: parts.sources.turns,
+            opted_out,
             doors,
             vocab,
             started_s: now_us() / 1_000_000,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::conversation::Conversation;
+use super::conversation::{Answer, Conversation};
 use super::errors::ApiError;
 use super::served::{Outcome, Served};
 use super::state::Server;
@@ -16,7 +16,7 @@ use crate::events::emit;
 use crate::events::serve::{ReplyCancelled, ReplyFailed, TurnNotKept};
 use crate::protocol::{AssistantMessage, FunctionCall, ToolCall};
 use crate::render::{Detokenizer, ReplyOptions, ReplyParser, ReplyPart};
-use crate::rollout::{FinishReason, Sampling, TurnId, Version};
+use crate::rollout::{FinishReason, Sampling, TurnId, TurnStatus, Version};
 
 /// A reply that is wanted, ready for the engine.
 pub(super) struct Asked {
@@ -329,15 +329,18 @@ impl Reply {
     async fn keep(&mut self, reason: FinishReason) {
         let asked = &mut self.asked;
         let Some(conversation) = asked.conversation.take() else { return };
-        if !conversation.keep {
-            emit(TurnNotKept { turn: asked.turn_id.to_string() });
-            return;
+        let answer = Answer {
+            status: TurnStatus::Answered,
+            prompt_ids: std::mem::take(&mut asked.prompt),
+            sampling: asked.sampling.clone(),
+            tokens: &self.tokens,
+            message: &self.message,
+            finish_reason: reason,
+        };
+        match conversation.turn(asked.turn_id, answer) {
+            Some(turn) => drop(self.server.recorder.record(turn).await),
+            None => emit(TurnNotKept { turn: asked.turn_id.to_string() }),
         }
-        let prompt = std::mem::take(&mut asked.prompt);
-        let sampling = asked.sampling.clone();
-        let reply = (&self.message, reason);
-        let turn = conversation.turn(asked.turn_id, prompt, sampling, &self.tokens, reply);
-        self.server.recorder.record(turn).await;
     }
 
     /// The one place where a reply is counted.

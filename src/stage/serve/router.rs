@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::doors::{self, Access, Door, Guard};
 use super::errors::ApiError;
 use super::state::Server;
-use super::{admin, chat, completions, generate, info, messages, metrics, tokenize};
+use super::{admin, chat, completions, feedback, generate, info, messages, metrics, tokenize};
 
 /// A route: what it is asked with, and who may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ fn table() -> Vec<(Access, &'static str, &'static str, Handler)> {
         (Key, "POST", "/v1/completions", post(completions::completions)),
         (Key, "POST", "/v1/messages", post(messages::messages)),
         (Key, "POST", "/v1/messages/count_tokens", post(messages::count_tokens)),
+        (Key, "POST", "/v1/feedback", post(feedback::feedback)),
+        (Key, "GET", "/v1/turns/{id}", get(feedback::turn)),
         (Key, "POST", "/v1/tokenize", post(tokenize::tokenize)),
         (Key, "POST", "/v1/detokenize", post(tokenize::detokenize)),
         (Key, "POST", "/tokenize", post(tokenize::tokenize)),

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::doors::Doors;
 use super::errors::{LoadError, ServeError};
 use super::metrics::Metrics;
+use super::opted_out::OptedOut;
 use super::record::Recorder;
 use super::served::Served;
 use super::weights::Weights;
@@ -19,7 +20,7 @@ use crate::events::emit;
 use crate::events::serve::{DeviceFound, ReplyServed, ToolCallMalformed};
 use crate::model::{Adapter, Decoder, Placement, Precision};
 use crate::render::{Grammars, Renderer};
-use crate::rollout::{Sampling, Version};
+use crate::rollout::{Sampling, TurnId, Version};
 
 /// Loads the weights in a directory; called on threads that may block.
 pub type Load<F> = dyn Fn(&Path) -> Result<F, LoadError> + Send + Sync;
@@ -31,6 +32,19 @@ pub type Attach<F> = dyn Fn(&F, &Path) -> Result<F, LoadError> + Send + Sync;
 /// block.
 pub type Status = dyn Fn() -> Value + Send + Sync;
 
+/// What became of a turn, as a JSON object with `status` and `state`, `None` where no such turn is
+/// recorded; called on threads that may block.
+pub type Lookup = dyn Fn(TurnId) -> Option<Value> + Send + Sync;
+
+/// What is known of a home beside its weights.
+#[derive(Clone)]
+pub struct Sources {
+    /// Figures of the home.
+    pub status: Arc<Status>,
+    /// What became of its turns.
+    pub turns: Arc<Lookup>,
+}
+
 /// What the server is made with: how weights become something that computes, and where the
 /// figures of the other stages come from.
 pub struct Parts<F> {
@@ -38,8 +52,8 @@ pub struct Parts<F> {
     pub load: Arc<Load<F>>,
     /// Loads an adapter.
     pub attach: Arc<Attach<F>>,
-    /// Figures of the home.
-    pub status: Arc<Status>,
+    /// What is known of the home.
+    pub sources: Sources,
 }
 
 impl Parts<Decoder> {
@@ -47,7 +61,7 @@ impl Parts<Decoder> {
     ///
     /// # Errors
     /// A device was asked for that is not there.
-    pub fn decoder(config: &ServeConfig, status: Arc<Status>) -> Result<Self, ServeError> {
+    pub fn decoder(config: &ServeConfig, sources: Sources) -> Result<Self, ServeError> {
         let Placement { device, name, precision, reason } =
             Placement::find(config.device, config.dtype).map_err(ServeError::Device)?;
         emit(DeviceFound { device: name, bf16: precision == Precision::Bf16, reason });
@@ -62,7 +76,7 @@ impl Parts<Decoder> {
             let attached = adapter.and_then(|adapter| base.with_adapter(&adapter));
             attached.map_err(|error| LoadError::new(&error))
         };
-        Ok(Self { load: Arc::new(load), attach: Arc::new(attach), status })
+        Ok(Self { load: Arc::new(load), attach: Arc::new(attach), sources })
     }
 }
 
@@ -79,6 +93,9 @@ pub(super) struct Server {
     pub(super) replies: TaskTracker,
     pub(super) weights: Weights,
     pub(super) status: Arc<Status>,
+    pub(super) turns: Arc<Lookup>,
+    /// Users of whom nothing is kept.
+    pub(super) opted_out: OptedOut,
     pub(super) doors: Doors,
     pub(super) metrics: Metrics,
     /// Longest prompt and reply together, in tokens.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::samples::{Lesson, Limits, Readiness, Reply, Sample, Verdict, readiness};
+use super::samples::{Lesson, Limits, Readiness, Reply, Sample, Verdict, is_decided, readiness};
 use crate::rollout::{
-    Deployment, Hint, Ledger, RejectedTurn, Rejection, Rollout, Score, Step, Turn, TurnId,
-    TurnState,
+    Deployment, Hint, Ledger, RejectedTurn, Rollout, Score, Step, Turn, TurnId, TurnState,
+    TurnStatus,
 };
 
 /// When a batch closes.
@@ -21,9 +21,21 @@ pub struct Closing {
 /// What is known of a turn that is not settled.
 #[derive(Debug, Default)]
 struct Candidate {
+    /// Of its rollout: what was made of less than is known now does not count.
+    revision: u32,
     reply: Option<Reply>,
     verdict: Option<Verdict>,
     lesson: Option<Lesson>,
+}
+
+impl Candidate {
+    fn verdict(&self) -> Option<Verdict> {
+        self.verdict.filter(|verdict| verdict.revision >= self.revision)
+    }
+
+    fn lesson(&self) -> Option<&Lesson> {
+        self.lesson.as_ref().filter(|lesson| lesson.revision >= self.revision)
+    }
 }
 
 /// The turns that may yet be trained on.
@@ -69,7 +81,27 @@ impl Pool {
         self.ledger.deployment(row);
     }
 
-    /// Takes a recorded turn.
+    /// Takes the news that a turn was recorded.
+    pub fn recorded(&mut self, turn: TurnId, status: TurnStatus) {
+        self.ledger.recorded(turn, status);
+        self.changed.insert(turn);
+    }
+
+    /// The turns whose tokens are wanted: their feedback is there.
+    pub fn wanted(&self) -> Vec<TurnId> {
+        let is_wanted = |(turn, candidate): &(&TurnId, &Candidate)| {
+            let undecided = matches!(
+                self.ledger.state(**turn),
+                Some(TurnState::Closed | TurnState::HalfJudged | TurnState::Ready)
+            );
+            candidate.reply.is_none()
+                && is_decided(self.limits.method, candidate.verdict(), candidate.lesson())
+                && undecided
+        };
+        self.candidates.iter().filter(is_wanted).map(|(turn, _)| *turn).collect()
+    }
+
+    /// Takes a recorded turn with its tokens.
     pub fn turn(&mut self, row: Turn) {
         self.ledger.turn(&row);
         let id = row.turn_id;
@@ -79,21 +111,28 @@ impl Pool {
     /// Takes a placed turn.
     pub fn rollout(&mut self, row: &Rollout) {
         self.ledger.rollout(row);
-        self.candidate(row.turn_id);
+        let candidate = self.candidate(row.turn_id);
+        candidate.revision = row.revision.max(candidate.revision);
     }
 
     /// Takes a judge's verdict.
     pub fn score(&mut self, row: Score) {
         self.ledger.score(&row);
         let id = row.turn_id;
-        self.candidate(id).verdict = Some(Verdict::from(row));
+        let candidate = self.candidate(id);
+        if candidate.verdict.is_none_or(|known| known.revision <= row.revision) {
+            candidate.verdict = Some(Verdict::from(row));
+        }
     }
 
     /// Takes a hint, or the news that there is none.
     pub fn hint(&mut self, row: Hint) {
         self.ledger.hint(&row);
         let id = row.turn_id;
-        self.candidate(id).lesson = Some(Lesson::from(row));
+        let candidate = self.candidate(id);
+        if candidate.lesson.as_ref().is_none_or(|known| known.revision <= row.revision) {
+            candidate.lesson = Some(Lesson::from(row));
+        }
     }
 
     fn candidate(&mut self, turn: TurnId) -> &mut Candidate {
@@ -111,11 +150,7 @@ impl Pool {
     fn settle_one(&mut self, turn_id: TurnId) -> Option<RejectedTurn> {
         match self.ledger.state(turn_id) {
             None | Some(TurnState::Answered | TurnState::Placed) => None,
-            // feedback that comes late may still reopen it: its tokens are kept
-            Some(TurnState::Rejected(Rejection::NoNextState)) => {
-                self.ready.remove(&turn_id);
-                None
-            }
+            // Where feedback comes late, all of its rows come anew and the tokens are found again.
             Some(TurnState::Trained(_) | TurnState::Rejected(_)) => {
                 self.forget(turn_id);
                 None
@@ -123,9 +158,12 @@ impl Pool {
             Some(TurnState::Closed | TurnState::HalfJudged | TurnState::Ready) => {
                 let candidate = self.candidates.get(&turn_id)?;
                 let reply = candidate.reply.as_ref()?;
-                let lesson = candidate.lesson.as_ref();
-                match readiness(reply, candidate.verdict, lesson, &self.limits) {
-                    Readiness::Waiting => None,
+                let (verdict, lesson) = (candidate.verdict(), candidate.lesson());
+                match readiness(reply, verdict, lesson, &self.limits) {
+                    Readiness::Waiting => {
+                        self.ready.remove(&turn_id);
+                        None
+                    }
                     Readiness::Ready(sample) => {
                         self.ready.insert(turn_id, *sample);
                         None

@@ -331,6 +331,44 @@ fn late_feedback_reopens_a_turn_that_had_no_next_state() {
 }
 
 #[test]
+fn what_is_known_later_counts_once_it_is_judged() {
+    let mut pool = Pool::new(LIMITS);
+    pool.turn(turn(1));
+    pool.rollout(&rollout(1));
+    pool.score(score(1, 1));
+    pool.hint(hint(1, HintStatus::NoHint));
+    pool.settle();
+    assert_eq!(pool.batch(Closing { size: 1, ..FULL }, 0).unwrap()[0].reward, 1.0);
+    pool.rollout(&Rollout { revision: 1, ..rollout(1) });
+    pool.settle();
+    assert_eq!(pool.ready(), 0, "what was judged of less does not count any more");
+    pool.hint(Hint { revision: 1, ..hint(1, HintStatus::NoHint) });
+    pool.score(Score { revision: 1, ..score(1, -1) });
+    pool.score(score(1, 1));
+    pool.settle();
+    assert_eq!(pool.batch(Closing { size: 1, ..FULL }, 0).unwrap()[0].reward, -1.0);
+}
+
+#[test]
+fn tokens_are_wanted_when_their_feedback_is_there() {
+    let mut pool = Pool::new(LIMITS);
+    pool.recorded(TurnId(1), TurnStatus::Answered);
+    pool.rollout(&rollout(1));
+    assert_eq!((pool.settle(), pool.wanted()), (vec![], vec![]));
+    pool.score(score(1, 0));
+    assert_eq!(pool.wanted(), []);
+    pool.hint(hint(1, HintStatus::NoHint));
+    assert_eq!((pool.settle(), pool.wanted()), (vec![], vec![]), "neutral");
+    pool.rollout(&Rollout { revision: 1, ..rollout(1) });
+    pool.score(Score { revision: 1, ..score(1, 1) });
+    pool.hint(Hint { revision: 1, ..hint(1, HintStatus::NoHint) });
+    assert_eq!(pool.settle(), []);
+    assert_eq!(pool.wanted(), [TurnId(1)]);
+    pool.turn(turn(1));
+    assert_eq!((pool.settle(), pool.wanted(), pool.ready()), (vec![], vec![], 1));
+}
+
+#[test]
 fn side_turns_and_retries_are_left_to_the_ledger() {
     let mut pool = Pool::new(LIMITS);
     pool.turn(turn(1));

@@ -1,19 +1,25 @@
 //! Reading what is new in the tables.
 
+use std::collections::BTreeSet;
+
 use super::batch::Pool;
 use crate::events::emit;
 use crate::events::train::SegmentUnread;
-use crate::rollout::{Deployment, Hint, Rollout, Score, Step, Turn};
-use crate::store::{Polled, Store, Tail};
+use crate::rollout::{Deployment, Hint, Rollout, Score, Step, Turn, TurnId};
+use crate::store::{Finder, Polled, Store, Tail, TurnPart};
 
 /// A reader of each table that the trainer follows.
 pub struct Rows {
     steps: Tail<Step>,
     deployments: Tail<Deployment>,
-    turns: Tail<Turn>,
+    turns: Tail<TurnPart>,
     rollouts: Tail<Rollout>,
     scores: Tail<Score>,
     hints: Tail<Hint>,
+    /// Tokens are read when their feedback is there.
+    tokens: Finder<Turn>,
+    /// Turns whose tokens could not be found.
+    lost: BTreeSet<TurnId>,
 }
 
 impl Rows {
@@ -26,6 +32,8 @@ impl Rows {
             rollouts: store.tail(),
             scores: store.tail(),
             hints: store.tail(),
+            tokens: store.finder(),
+            lost: BTreeSet::new(),
         }
     }
 
@@ -34,11 +42,33 @@ impl Rows {
         let steps = whole(self.steps.poll());
         steps.iter().for_each(|row| pool.step(row));
         whole(self.deployments.poll()).iter().for_each(|row| pool.deployment(row));
-        whole(self.turns.poll()).into_iter().for_each(|row| pool.turn(row));
+        for row in whole(self.turns.poll()) {
+            pool.recorded(row.turn_id, row.status);
+        }
         whole(self.rollouts.poll()).iter().for_each(|row| pool.rollout(row));
         whole(self.scores.poll()).into_iter().for_each(|row| pool.score(row));
         whole(self.hints.poll()).into_iter().for_each(|row| pool.hint(row));
+        for turn in pool.wanted() {
+            self.fetch(turn, pool);
+        }
         steps
+    }
+
+    /// Puts a turn with its tokens into the pool. One that cannot be read is looked for again.
+    fn fetch(&mut self, turn: TurnId, pool: &mut Pool) {
+        let found = self.tokens.find(turn);
+        match found.rows.into_iter().next() {
+            Some(row) => {
+                self.lost.remove(&turn);
+                pool.turn(row);
+            }
+            None if self.lost.insert(turn) => {
+                for error in &found.broken {
+                    emit(SegmentUnread { error: chain(error) });
+                }
+            }
+            None => {}
+        }
     }
 }
 

@@ -54,6 +54,8 @@ impl From<Turn> for Reply {
 /// What is kept of a score.
 #[derive(Clone, Copy, Debug)]
 pub struct Verdict {
+    /// The revision of the rollout that was judged.
+    pub revision: u32,
     status: ScoreStatus,
     score: i8,
     judged_at_us: i64,
@@ -61,13 +63,20 @@ pub struct Verdict {
 
 impl From<Score> for Verdict {
     fn from(score: Score) -> Self {
-        Self { status: score.status, score: score.score, judged_at_us: score.judged_at_us }
+        Self {
+            revision: score.revision,
+            status: score.status,
+            score: score.score,
+            judged_at_us: score.judged_at_us,
+        }
     }
 }
 
 /// What is kept of a hint.
 #[derive(Clone, Debug)]
 pub struct Lesson {
+    /// The revision of the rollout that was looked at.
+    pub revision: u32,
     status: HintStatus,
     teacher: Vec<f32>,
     student: Vec<f32>,
@@ -77,6 +86,7 @@ pub struct Lesson {
 impl From<Hint> for Lesson {
     fn from(hint: Hint) -> Self {
         Self {
+            revision: hint.revision,
             status: hint.status,
             teacher: hint.teacher_logprobs,
             student: hint.student_logprobs,
@@ -156,6 +166,11 @@ pub enum Readiness {
     Ready(Box<Sample>),
     /// It never will be.
     Rejected(Rejection),
+}
+
+/// Whether the feedback that is there decides what becomes of a turn, so that its tokens are wanted.
+pub fn is_decided(method: Method, verdict: Option<Verdict>, lesson: Option<&Lesson>) -> bool {
+    signal(method, verdict, lesson.map(|lesson| lesson.status)) != Ok(None)
 }
 
 /// Judges a closed main turn by its tokens and the feedback that is there.

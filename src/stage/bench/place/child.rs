@@ -1,0 +1,101 @@
+//! `collect` as a process of its own, watched from outside.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::super::{BenchError, broken};
+
+/// Time between two looks at the process.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A home that is removed at the end.
+pub fn temporary(dir: Option<&Path>) -> Result<TempDir, BenchError> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("openclaw-rl-bench-");
+    match dir {
+        Some(dir) => builder.tempdir_in(dir),
+        None => builder.tempdir(),
+    }
+    .map_err(|error| broken(format!("no home could be made: {error}")))
+}
+
+/// A running `collect`. It is killed where the measurement breaks off.
+pub struct Child {
+    process: std::process::Child,
+    peak_rss_mib: Option<f64>,
+}
+
+/// How it ended.
+pub struct Ended {
+    /// Its line on stdout.
+    pub summary: Value,
+    /// The most memory that it had resident.
+    pub peak_rss_mib: Option<f64>,
+}
+
+impl Child {
+    /// Starts it on a home.
+    pub fn collect(program: &Path, home: &Path, follow: bool) -> Result<Self, BenchError> {
+        let mut command = Command::new(program);
+        command.args(["collect", "--log", "warn", "--home"]).arg(home);
+        if follow {
+            command.arg("--follow");
+        }
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| broken(format!("collect not started: {error}")))?;
+        Ok(Self { process, peak_rss_mib: None })
+    }
+
+    /// Tells it to leave.
+    pub fn stop(&self) -> Result<(), BenchError> {
+        let id = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let id = id.ok_or_else(|| broken("collect has no process id"))?;
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).map_err(broken)
+    }
+
+    /// Waits for its end.
+    pub fn finish(mut self) -> Result<Ended, BenchError> {
+        let status = loop {
+            // The high-water mark only grows: the last look is right but for the last moment.
+            self.peak_rss_mib = peak_rss_mib(self.process.id()).or(self.peak_rss_mib);
+            match self.process.try_wait().map_err(broken)? {
+                Some(status) => break status,
+                None => std::thread::sleep(LOOK),
+            }
+        };
+        let mut text = String::new();
+        if let Some(mut stdout) = self.process.stdout.take() {
+            stdout.read_to_string(&mut text).map_err(broken)?;
+        }
+        if !status.success() {
+            return Err(broken(format!("collect ended with {status}")));
+        }
+        let summary = serde_json::from_str(text.trim()).map_err(broken)?;
+        Ok(Ended { summary, peak_rss_mib: self.peak_rss_mib })
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
+}
+
+/// `VmHWM` of a process.
+fn peak_rss_mib(id: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024.0)
+}
