@@ -3,8 +3,8 @@ session or a turn type, and compares.
 
     scripts/same-placing BINARY HOME [--show]
 
-Compared are: which turns share a session, which share a generation, which are side, and every next
-state. The last line on stdout is one JSON object. Exit status 0 when both agree.
+Compared are: which turns are side, which main turns share a session, which share a generation, and
+every next state. The last line on stdout is one JSON object. Exit status 0 when both agree.
 """
 
 import argparse
@@ -39,15 +39,16 @@ def place(binary, turns, folder, name):
     return [rows[turn] for turn in turns.column("turn_id").to_pylist() if turn in rows]
 
 
-def numbered(names):
-    """The names by the order in which they came up."""
+def numbered(rows, name):
+    """The names that main turns have, by the order in which they came up; none for side turns,
+    which are in no session where nothing tells it."""
     seen = {}
-    return [seen.setdefault(name, len(seen)) for name in names]
+    return [seen.setdefault(name(row), len(seen)) if row["kind"] == "main" else None for row in rows]
 
 
 def story(rows):
-    sessions = numbered([row["session_id"] for row in rows])
-    generations = numbered([(row["session_id"], row["generation"]) for row in rows])
+    sessions = numbered(rows, lambda row: row["session_id"])
+    generations = numbered(rows, lambda row: (row["session_id"], row["generation"]))
     return [{"session": session, "generation": generation, "kind": row["kind"],
              "next_state": row["next_state"]}
             for session, generation, row in zip(sessions, generations, rows)]
