@@ -142,6 +142,18 @@ def errors_are_the_packages_own(client, _):
     raises(anthropic.BadRequestError, lambda: ask(client, tool_choice={"type": "any"}))
 
 
+@check
+def a_command_is_answered_by_the_server(client, _):
+    said = [*ASK, {"role": "assistant", "content": "7"},
+            {"role": "user", "content": [{"type": "text", "text": "/bad say it in French"}]}]
+    whole = ask(client, messages=said)
+    holds(text(whole).startswith("Noted"), whole)
+    equal((whole.stop_reason, whole.usage.output_tokens), ("end_turn", 0))
+    with client.messages.stream(model=MODEL, messages=said, max_tokens=24) as stream:
+        told = stream.get_final_message()
+    equal((text(told), told.stop_reason), (text(whole), "end_turn"))
+
+
 def make_client(args):
     """No retries: a request that fails must be seen to fail."""
     return anthropic.Anthropic(base_url=args.url, api_key=args.key, max_retries=0, timeout=300)

@@ -275,6 +275,41 @@ def a_conversation_that_goes_on_is_cached(client, args):
     holds(cached > 0 or not args.expect_cache, "nothing was cached")
 
 
+@check
+def a_reply_can_be_rated(client, _):
+    made = ask(client)
+    verdict = {"response_id": made.id, "rating": "down", "text": "Say it in French."}
+    taken = client.post("/feedback", body=verdict, cast_to=object)
+    equal((taken["recorded"], taken["rating"]), (True, "down"))
+    turn = client.get(f"/turns/{made.id}", cast_to=object)
+    equal((turn["turn_id"], turn["status"]), (taken["turn_id"], "answered"))
+    nobody = "0193e0f3-9c5a-7c3d-8e2f-0123456789ab"
+    raises(openai.NotFoundError, lambda: client.get(f"/turns/{nobody}", cast_to=object))
+
+
+@check
+def a_command_is_answered_by_the_server(client, _):
+    said = [*ASK, {"role": "assistant", "content": "7"}, {"role": "user", "content": "/good"}]
+    made = ask(client, messages=said, n=2)
+    holds(made.choices[0].message.content.startswith("Noted"), made)
+    equal((len(made.choices), made.choices[0].finish_reason), (1, "stop"))
+    equal(made.usage.total_tokens, 0)
+    chunks = list(ask(client, messages=said, stream=True))
+    told = [choice for chunk in chunks for choice in chunk.choices]
+    equal("".join(choice.delta.content or "" for choice in told), made.choices[0].message.content)
+    equal(told[-1].finish_reason, "stop")
+
+
+@check
+def a_request_of_which_nothing_is_kept_is_answered(client, _):
+    made = ask(client, extra_headers={"X-No-Train": "1"})
+    holds(isinstance(made.choices[0].message.content, str), made)
+    turn = client.get(f"/turns/{made.id}", cast_to=object)
+    equal((turn["status"], turn["reason"]), ("do_not_train", "do_not_train"))
+    verdict = {"response_id": made.id, "rating": "up"}
+    raises(openai.ConflictError, lambda: client.post("/feedback", body=verdict, cast_to=object))
+
+
 def make_client(args):
     """No retries: a request that fails must be seen to fail."""
     return openai.OpenAI(base_url=f"{args.url}/v1", api_key=args.key, max_retries=0, timeout=300)

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use openclaw_rl::config::{Home, ServeConfig};
+use openclaw_rl::engine::fake::Gate;
 use openclaw_rl::fault::Explain;
 use openclaw_rl::rollout::{FinishReason, Sampling, Turn, TurnStatus};
 use openclaw_rl::stage::serve::{self, Parts};
@@ -177,6 +178,25 @@ async fn a_list_that_cannot_be_read_keeps_the_server_from_starting() {
     let error = ended.expect_err("it must not start");
     assert!(error.to_string().contains("`/no/such/list` cannot be read"), "{error}");
     assert_eq!((error.label(), error.exit_code()), ("do_not_train_file", 2));
+}
+
+#[tokio::test]
+async fn a_reply_that_nobody_waited_for_leaves_no_more() {
+    let gate = Gate::default();
+    let server = start(says("one two three").held_by(&gate)).await;
+    gate.allow(2);
+    let body = with(telling(), json!({"stream": true, "no_train": true}));
+    let mut response = server.chat(&body).await;
+    let mut seen = String::new();
+    // The role, and then something that was sampled.
+    while seen.matches("\"content\"").count() < 2 {
+        seen.push_str(std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap());
+    }
+    drop(response);
+    let turns = server.wait_for_turns(1).await;
+    is_a_mark(&turns[0], "ann", "body");
+    assert_eq!(turns[0].finish_reason, FinishReason::Cancelled);
+    gate.open();
 }
 
 /// The files below a directory.
