@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BadField, Fields, Session};
+use super::{BadField, CHOICES_MAX, Fields, Session};
 use crate::rollout::{Rating, TurnId};
 
 /// Most characters of what a user says of a reply.
@@ -34,7 +34,7 @@ impl FeedbackRequest {
     pub fn parse(body: Value) -> Result<Self, BadField> {
         let mut fields = Fields::of_body(body)?;
         Ok(Self {
-            turn_id: turn_id(&mut fields)?,
+            turn_id: turn_id(&mut fields)?.choice(choice(&mut fields)?),
             rating: rating(&mut fields)?,
             text: text(&mut fields)?,
             session: Session::of_openai(&mut fields)?,
@@ -62,6 +62,16 @@ fn turn_id(fields: &mut Fields) -> Result<TurnId, BadField> {
         named = Some(turn);
     }
     named.ok_or_else(|| fields.bad("turn_id", "is required (or `response_id`, or `id`)"))
+}
+
+/// Which of several replies of one id is meant.
+fn choice(fields: &mut Fields) -> Result<usize, BadField> {
+    let expected = format!("a whole number below {CHOICES_MAX}");
+    let choice = fields.get::<usize>("choice", &expected)?.unwrap_or_default();
+    if choice < CHOICES_MAX {
+        return Ok(choice);
+    }
+    Err(fields.bad("choice", &format!("expected {expected}, got {choice}")))
 }
 
 fn rating(fields: &mut Fields) -> Result<Rating, BadField> {
@@ -156,6 +166,8 @@ mod tests {
         let most = "é".repeat(FEEDBACK_TEXT_MAX);
         assert_eq!(parse(json!({"text": most})).unwrap().text, Some(most.clone()));
         let other = "0193e0f3-9c5a-7c3d-8e2f-0123456789ac";
+        let second = parse(json!({"choice": 1})).unwrap();
+        assert_eq!(second.turn_id, other.parse().unwrap());
         for (more, at) in [
             (json!({"rating": null}), "rating"),
             (json!({"rating": "UP"}), "rating"),
@@ -164,6 +176,9 @@ mod tests {
             (json!({"rating": true}), "rating"),
             (json!({"text": 5}), "text"),
             (json!({"text": format!("{most}x")}), "text"),
+            (json!({"choice": 128}), "choice"),
+            (json!({"choice": -1}), "choice"),
+            (json!({"choice": "1"}), "choice"),
             (json!({"turn_id": null}), "turn_id"),
             (json!({"turn_id": 5}), "turn_id"),
             (json!({"turn_id": "x"}), "turn_id"),

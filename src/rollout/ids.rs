@@ -27,6 +27,13 @@ impl TurnId {
     pub fn now() -> Self {
         Self(uuid::Uuid::now_v7().as_u128())
     }
+
+    /// The id of another of several replies to one request, of which this is the first: so that
+    /// one id names them all.
+    #[must_use]
+    pub const fn choice(self, choice: usize) -> Self {
+        Self(self.0.wrapping_add(choice as u128))
+    }
 }
 
 impl fmt::Display for TurnId {

@@ -212,6 +212,13 @@ async fn each_of_several_replies_is_a_turn() {
         assert_eq!(named, k == 0, "the reply's id is that of the first");
     }
     assert!(turns.iter().all(|turn| turn.received_at_us == turns[0].received_at_us));
+    let rated = json!({"id": plain["id"], "choice": 2, "rating": "down"});
+    assert_eq!(server.post("/v1/feedback", &rated).await.status(), 200);
+    let rated = server.feedback().pop().unwrap().turn_id;
+    let third = turns.iter().find(|turn| turn.turn_id == rated).unwrap();
+    assert!(third.session_keys.contains("\"choice\":\"2\""), "{}", third.session_keys);
+    let none = json!({"id": plain["id"], "choice": 3, "rating": "down"});
+    assert_eq!(server.post("/v1/feedback", &none).await.status(), 404);
     let mut streamed = body.clone();
     streamed["n"] = json!(2);
     let (events, done) = server.events(&streamed).await;

@@ -165,8 +165,9 @@ fn ask(
     // What breaks after it was told cannot be taken back: clients of the form of OpenAI check the
     // arguments that they were given, those of Anthropic trust them.
     let eager = request.stream && (route == "chat" || grammar.is_some());
+    let first = TurnId::now();
     let asked = (0..request.n).map(|choice| {
-        let turn_id = TurnId::now();
+        let turn_id = first.choice(choice);
         let reading = server.renderer.reply_options(&prompt, tools.is_some(), turn_id.to_string());
         let mut sampling = sampling.clone();
         sampling.seed = sampling.seed.wrapping_add(choice as u64);
