@@ -10,8 +10,6 @@ use crate::rollout::{Rating, TurnId};
 pub const FEEDBACK_TEXT_MAX: usize = 8192;
 /// The fields that may name the turn.
 const NAMES: &[&str] = &["turn_id", "response_id", "id"];
-/// What the dialects write before a turn's id.
-const PREFIXES: &[&str] = &["chatcmpl-", "msg_"];
 
 /// A user's verdict on a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,20 +40,13 @@ impl FeedbackRequest {
     }
 }
 
-/// The turn that a name stands for: its own id, or a reply's as any dialect gives it.
-pub fn turn_named(name: &str) -> Option<TurnId> {
-    let name = name.trim();
-    let id = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
-    id.parse().ok()
-}
-
 fn turn_id(fields: &mut Fields) -> Result<TurnId, BadField> {
     let expected = "a turn's id, or a reply's as it came (`chatcmpl-…`, `msg_…`)";
     let mut named = None;
     for name in NAMES {
         let Some(text) = fields.get::<String>(name, expected)? else { continue };
-        let turn = turn_named(&text);
-        let turn = turn.ok_or_else(|| fields.bad(name, &format!("expected {expected}")))?;
+        let turn = TurnId::of_reply(&text);
+        let turn = turn.map_err(|_| fields.bad(name, &format!("expected {expected}")))?;
         if named.is_some_and(|other| other != turn) {
             return Err(fields.bad(name, "names another turn than the fields beside it"));
         }
@@ -130,14 +121,14 @@ mod tests {
     fn a_turn_goes_by_all_its_names() {
         let turn: TurnId = ID.parse().unwrap();
         for name in [ID.to_owned(), format!("chatcmpl-{ID}"), format!(" msg_{ID} ")] {
-            assert_eq!(turn_named(&name), Some(turn), "{name}");
             for field in NAMES {
                 let body = json!({*field: name, "rating": "up"});
                 assert_eq!(FeedbackRequest::parse(body).unwrap().turn_id, turn);
             }
         }
         for name in ["", "chatcmpl-", "resp_1", &format!("cmpl-{ID}"), &ID[1..]] {
-            assert_eq!(turn_named(name), None, "{name}");
+            let body = json!({"id": name, "rating": "up"});
+            assert_eq!(FeedbackRequest::parse(body).unwrap_err().param, "id", "{name}");
         }
         let both = json!({"id": format!("msg_{ID}"), "turn_id": ID, "rating": "up"});
         assert!(FeedbackRequest::parse(both).is_ok());

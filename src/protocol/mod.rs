@@ -26,7 +26,7 @@ pub use completions::{
     Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, PROMPTS_MAX,
 };
 pub use error::{ErrorBody, ErrorDetail};
-pub use feedback::{FEEDBACK_TEXT_MAX, FeedbackRequest, FeedbackTaken, turn_named};
+pub use feedback::{FEEDBACK_TEXT_MAX, FeedbackRequest, FeedbackTaken};
 pub use fields::{BadField, Fields};
 pub use generate::{
     FinishInfo, GenerateAnswer, GenerateRequest, MetaInfo, SamplingParams, TokenScore, TopScores,

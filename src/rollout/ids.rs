@@ -19,8 +19,8 @@ impl TurnId {
     /// # Errors
     /// A text that is neither.
     pub fn of_reply(id: &str) -> Result<Self, InvalidTurnId> {
-        let known = ["chatcmpl-", "msg_"].iter().find_map(|prefix| id.strip_prefix(prefix));
-        known.unwrap_or(id).parse().map_err(|_| InvalidTurnId(id.to_owned()))
+        let known = ["chatcmpl-", "msg_"].iter().find_map(|prefix| id.trim().strip_prefix(prefix));
+        known.unwrap_or(id.trim()).parse().map_err(|_| InvalidTurnId(id.to_owned()))
     }
 
     /// A fresh id, stamped with the present time.
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_replys_id_leads_to_its_turn() {
         let turn = TurnId::now();
-        for text in [format!("chatcmpl-{turn}"), format!("msg_{turn}"), turn.to_string()] {
+        for text in [format!("chatcmpl-{turn}"), format!(" msg_{turn} "), turn.to_string()] {
             assert_eq!(TurnId::of_reply(&text), Ok(turn), "{text}");
         }
         for text in ["", "chatcmpl-", "msg_chatcmpl-x", "resp_1"] {

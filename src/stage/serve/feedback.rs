@@ -14,7 +14,7 @@ use super::errors::ApiError;
 use super::router::{blocking, json as read_json};
 use super::state::Server;
 use crate::events::now_us;
-use crate::protocol::{BadField, FeedbackRequest, FeedbackTaken, turn_named};
+use crate::protocol::{BadField, FeedbackRequest, FeedbackTaken};
 use crate::rollout::{Feedback, Rated, TurnId, TurnStatus};
 
 /// Takes a verdict on a reply. It is durable before the answer.
@@ -61,9 +61,8 @@ pub(super) async fn turn(
     State(server): State<Arc<Server>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let turn_id = turn_named(&id);
-    let turn_id = turn_id.ok_or_else(|| BadField::new("id", "expected a turn's or a reply's id"));
-    let turn_id = turn_id?;
+    let turn_id = TurnId::of_reply(&id)
+        .map_err(|_| BadField::new("id", "expected a turn's or a reply's id"))?;
     let mut answer = json!({"turn_id": turn_id.to_string()});
     if let (Some(answer), Value::Object(turn)) =
         (answer.as_object_mut(), find(&server, turn_id).await?)

@@ -1,6 +1,8 @@
 //! The rooms that read what clients send, taken by path.
 #![allow(dead_code, unused_imports, missing_docs, reason = "not every target needs all of them")]
 
+#[path = "../../../src/client.rs"]
+pub mod client;
 #[path = "../../../src/config/mod.rs"]
 pub mod config;
 pub mod engine;
