@@ -233,7 +233,7 @@ async fn a_verdict_is_added_to_a_turn_that_was_closed_long_ago() {
 async fn a_verdict_closes_an_open_turn_and_the_next_state_comes_on_top() {
     let house = house();
     let [first, second, _] = talk(now_us());
-    house.write(&[first.clone()]);
+    house.write(std::slice::from_ref(&first));
     house.write(&[verdict(&first, Rating::Up, now_us())]);
     once(&house, false).await;
     assert_eq!(closings(&house), [Some(ClosedBy::Feedback)]);
@@ -255,7 +255,7 @@ async fn a_verdict_on_an_unknown_turn_is_counted_and_waits_for_it() {
     let house = house();
     let [first, second, _] = talk(now_us());
     house.write(&[verdict(&first, Rating::Up, now_us())]);
-    house.write(&[second.clone()]);
+    house.write(std::slice::from_ref(&second));
     let summary = once(&house, false).await;
     assert_eq!((summary.feedback, summary.feedback_unknown, summary.placed), (1, 1, 1));
     assert!(newest(&house)[0].rated.is_none());

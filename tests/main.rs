@@ -1,5 +1,6 @@
 //! The one integration binary: a module per stage, and those that span stages.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test itself")]
+mod bench;
 mod cli;
 mod collect;
 mod deploy;
@@ -16,6 +17,7 @@ mod render;
 mod run;
 mod score;
 mod serve;
+mod sessions;
 mod store;
 mod support;
 mod tidy;

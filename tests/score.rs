@@ -77,7 +77,7 @@ async fn an_open_turn_is_not_judged_and_any_evidence_will_do() {
     assert_eq!(score(&house, &ScoreConfig::default()).await.unwrap().scores, 0);
     house.write(&[Rollout { revision: 1, ..bare.clone() }]);
     assert_eq!(score(&house, &ScoreConfig::default()).await.unwrap().scores, 0);
-    house.write(&[Rollout { revision: 2, regenerated: 1, ..bare }]);
+    house.write(&[Rollout { revision: 2, regenerated: 1, abandoned: true, ..bare }]);
     assert_eq!(score(&house, &ScoreConfig::default()).await.unwrap().negative, 1);
     assert!(house.read::<Score>()[0].reasoning.contains("went on with another reply"));
 }

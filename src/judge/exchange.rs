@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::client;
-use crate::rollout::{ClosedBy, Rated, Rollout};
+use crate::rollout::{Rated, Rollout};
 
 /// One reply in its place.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,8 +47,7 @@ impl Exchange {
     pub fn of(rollout: &Rollout) -> Result<Self, Unreadable> {
         let failed = |field| Unreadable { turn: rollout.turn_id, field };
         let next = rollout.next_state.as_deref().unwrap_or("[]");
-        let replaced =
-            rollout.next_state.is_none() && rollout.closed_by == Some(ClosedBy::NextTurn);
+        let replaced = rollout.next_state.is_none() && rollout.abandoned;
         let times = rollout.regenerated;
         Ok(Self {
             messages: serde_json::from_str(&rollout.messages).map_err(|_| failed("messages"))?,

@@ -58,7 +58,8 @@ fn streaming_gives_the_rows_of_reading_at_once() {
 fn large(path: &std::path::Path) -> Vec<Turn> {
     let mut turns = sampled::<Turn>(3, 300);
     for (number, turn) in turns.iter_mut().enumerate() {
-        turn.prompt_ids = (0..8_000).map(|at| at * 2_654_435_761 % (number as u32 + 7)).collect();
+        turn.prompt_ids =
+            (0..8_000_u32).map(|at| at.wrapping_mul(2_654_435_761) >> (number % 8)).collect();
     }
     write_file(path, &turns).unwrap();
     assert!(fs::metadata(path).unwrap().len() > 1 << 20);

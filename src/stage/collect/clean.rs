@@ -35,6 +35,8 @@ pub struct Clean {
     pub text: String,
     /// Digest of role, text and tool calls.
     pub digest: Digest,
+    /// Digest of the tool calls alone, if there are any.
+    pub calls: Option<Digest>,
 }
 
 /// A request's messages, cleaned.
@@ -177,27 +179,25 @@ pub fn short_hex(digest: &Digest) -> String {
     digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The reply as a later request will show it: its text and digest.
-pub fn reply(reply: &str) -> (String, Digest) {
+/// The reply as a later request will show it.
+pub fn reply(reply: &str) -> Clean {
     let message: Value = serde_json::from_str(reply).unwrap_or_default();
-    let cleaned =
-        clean(0, Role::Assistant, flatten(&message["content"]).trim().to_owned(), &message);
-    (cleaned.text, cleaned.digest)
+    clean(0, Role::Assistant, flatten(&message["content"]).trim().to_owned(), &message)
 }
 
 fn clean(sent_at: usize, role: Role, text: String, message: &Value) -> Clean {
-    let mut hash = Sha256::new();
-    hash.update([role as u8]);
-    hash.update(text.as_bytes());
+    let mut calls = Vec::new();
     if role == Role::Assistant {
         for call in message["tool_calls"].as_array().into_iter().flatten() {
-            hash.update([0]);
-            hash.update(call["function"]["name"].as_str().unwrap_or_default());
-            hash.update([0]);
-            hash.update(arguments(&call["function"]["arguments"]));
+            calls.push(0);
+            calls.extend(call["function"]["name"].as_str().unwrap_or_default().bytes());
+            calls.push(0);
+            calls.extend(arguments(&call["function"]["arguments"]).bytes());
         }
     }
-    Clean { sent_at, role, text, digest: half(hash) }
+    let hash = Sha256::new().chain_update([role as u8]).chain_update(&text).chain_update(&calls);
+    let calls = (!calls.is_empty()).then(|| half(Sha256::new().chain_update(&calls)));
+    Clean { sent_at, role, text, digest: half(hash), calls }
 }
 
 /// A call's arguments, parsed and written again with sorted keys.
@@ -336,7 +336,7 @@ mod tests {
             let call = serde_json::json!({"role": "assistant", "content": null, "tool_calls": [
                 {"id": id, "type": "function",
                  "function": {"name": "exec", "arguments": arguments}}]});
-            reply(&call.to_string()).1
+            reply(&call.to_string()).digest
         };
         let first = with("call_ab", r#"{"a": 1, "b": [2, {"d": 3, "c": 4}]}"#);
         assert_eq!(first, with("callab", r#"{"b":[2,{"c":4,"d":3}],"a":1}"#));

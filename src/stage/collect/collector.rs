@@ -54,6 +54,9 @@ pub(super) struct Collector {
     keeps_up: bool,
 }
 
+/// How reading each file ended.
+type Outcomes<L> = Vec<(L, Option<StoreError>)>;
+
 /// How much a look brought.
 #[derive(Clone, Copy, Default)]
 struct Fed {
@@ -149,7 +152,7 @@ impl Collector {
         &mut self,
         files: Vec<L>,
         stop: &CancellationToken,
-    ) -> Result<(usize, Vec<(L, Option<StoreError>)>), StoreError> {
+    ) -> Result<(usize, Outcomes<L>), StoreError> {
         let (mut turns, mut outcomes) = (0, Vec::new());
         std::thread::scope(|scope| {
             let (sender, batches) = sync_channel(BATCHES_AHEAD);
@@ -188,10 +191,11 @@ impl Collector {
             TurnStatus::DoNotTrain => self.summary.do_not_train += 1,
             TurnStatus::Command => self.summary.commands += 1,
         }
-        let changes = self.sessions.take(turn);
-        if self.keeps_up && turn.status != TurnStatus::DoNotTrain {
+        let expected = turn.status != TurnStatus::DoNotTrain && !self.rows.has(turn.turn_id);
+        if self.keeps_up && expected {
             self.unplaced.insert(turn.turn_id, turn.finished_at_us);
         }
+        let changes = self.sessions.take(turn);
         self.take(changes);
         true
     }

@@ -12,6 +12,8 @@ mod files;
 mod place;
 mod point;
 mod quotes;
+#[cfg(test)]
+mod replay_tests;
 mod request;
 mod rows;
 mod session;

@@ -20,6 +20,8 @@ pub struct Point {
     /// Digest of the history with the reply.
     pub continuation: Digest,
     pub reply: Digest,
+    /// Digest of the reply's tool calls.
+    calls: Option<Digest>,
     /// Digest of the last message of the history.
     pub last: Option<Digest>,
     /// See [`Request::tail`].
@@ -57,12 +59,13 @@ impl Point {
             message: request.stated.message.clone(),
             history: request.history(),
             continuation: request.continuation(),
-            reply: request.reply,
+            reply: request.reply.digest,
+            calls: request.reply.calls,
             last: request.last(),
             tail: request.tail(),
             system: request.system,
             count: request.len(),
-            empty: request.reply == clean::reply("{}").1,
+            empty: request.reply.text.is_empty() && request.reply.calls.is_none(),
             cancelled: turn.finish_reason == FinishReason::Cancelled,
             again,
             waiting: true,
@@ -95,7 +98,7 @@ impl Point {
             return Some(after);
         }
         if !request.named() {
-            let by_tail = self.tail.is_some() && self.tail == request.earlier_tail();
+            let by_tail = self.tail.is_some() && self.tail == request.earlier_tail;
             return by_tail.then(|| request.answered());
         }
         let mut messages = request.conversation.messages.iter();
@@ -110,12 +113,12 @@ impl Point {
             return self.was_rewritten(request).then_some(self.count + 1);
         }
         let messages = &request.conversation.messages;
-        if self.cancelled {
-            return None;
-        }
         let asked = messages.iter().rposition(|message| Some(message.digest) == self.last)?;
         let answer = messages[asked..].iter().position(|m| m.role == Role::Assistant)?;
-        Some(asked + answer + 1)
+        let at = asked + answer;
+        // Of a reply that was cut off, something else may have taken the place.
+        let is_it = !self.cancelled || self.is_kept_as(&messages[at]);
+        is_it.then_some(at + 1)
     }
 
     /// The client kept this reply, but trimmed it or took something out.
@@ -123,17 +126,19 @@ impl Point {
         if request.chain.get(self.count) != Some(&self.history) {
             return false;
         }
-        let (Some(message), Some(row)) =
-            (request.conversation.messages.get(self.count), self.row.as_ref())
-        else {
-            return false;
-        };
-        let (given, _) = clean::reply(&row.reply);
-        let kept = message.text.as_str();
-        message.role == Role::Assistant
-            && !kept.is_empty()
-            && !given.is_empty()
-            && (given.contains(kept) || kept.contains(&given))
+        let message = request.conversation.messages.get(self.count);
+        message.is_some_and(|message| message.role == Role::Assistant && self.is_kept_as(message))
+    }
+
+    /// Whether a client may have made `kept` of this reply.
+    fn is_kept_as(&self, kept: &Clean) -> bool {
+        if self.calls.is_some() && self.calls == kept.calls {
+            return true;
+        }
+        let Some(row) = &self.row else { return false };
+        let bare = |text: &str| text.split_whitespace().collect::<String>();
+        let (given, kept) = (bare(&clean::reply(&row.reply).text), bare(&kept.text));
+        !kept.is_empty() && !given.is_empty() && (given.contains(&kept) || kept.contains(&given))
     }
 
     /// Whether `request` goes on with what was said up to here.
@@ -229,15 +234,13 @@ impl Point {
         self.count_regenerated(1)
     }
 
-    /// It idles out without having been continued, and `other` says that another reply to the
-    /// same words was: then it was that one that the user wanted.
+    /// It idles out; `other` says that a reply to the same words was gone on with: if it was not
+    /// this one, the user wanted that one. Whoever calls this closes it.
     pub fn settle(&mut self, other: bool) {
         let unsure = std::mem::take(&mut self.unsure);
         if other && !self.continued {
             self.left_out = true;
-            if unsure > 0 {
-                self.count_regenerated(unsure);
-            }
+            self.count_regenerated(unsure);
         }
     }
 

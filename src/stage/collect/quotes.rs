@@ -43,7 +43,7 @@ impl Quotes {
     /// Remembers a main turn.
     pub fn note(&mut self, slot: u64, request: &Request<'_>) {
         self.forget(slot);
-        let reply = beginning(&request.reply_text);
+        let reply = beginning(&request.reply.text);
         if reply.chars().count() < REPLY_CHARS_MIN {
             return;
         }
@@ -104,4 +104,98 @@ impl Quote {
 /// How a message begins: its first line, as far as it is wanted.
 fn beginning(text: &str) -> String {
     text.trim().lines().next().unwrap_or_default().trim_end().chars().take(QUOTED_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::rollout::{FinishReason, TurnId, TurnStatus};
+    use crate::store::TurnText;
+
+    const SECOND: i64 = 1_000_000;
+    const WORDS: &str = "How do I keep slugs off the lettuce?";
+    const REPLY: &str = "Sand around the bed\nkeeps them off.";
+
+    fn turn(at_s: i64, messages: Value) -> TurnText {
+        TurnText {
+            turn_id: TurnId(at_s as u128),
+            received_at_us: at_s * SECOND,
+            finished_at_us: (at_s + 1) * SECOND,
+            user: "ann".to_owned(),
+            session_keys: "{}".to_owned(),
+            messages: messages.to_string(),
+            tools: String::new(),
+            reply: json!({"role": "assistant", "content": REPLY}).to_string(),
+            finish_reason: FinishReason::Stop,
+            status: TurnStatus::Answered,
+        }
+    }
+
+    fn user(text: &str) -> Value {
+        json!([{"role": "user", "content": text}])
+    }
+
+    fn quotes() -> Quotes {
+        let mut quotes = Quotes::default();
+        quotes.note(7, &Request::new(&turn(100, user(WORDS))));
+        quotes
+    }
+
+    fn quoted(turn: &TurnText) -> Option<u64> {
+        quotes().quoted_by(&Request::new(turn))
+    }
+
+    #[test]
+    fn a_page_that_quotes_both_sides_is_recognised_in_any_words() {
+        for text in [
+            format!("Name this talk.\nUSER: {WORDS}\nASSISTANT: {REPLY}"),
+            format!("Benenne das: {{\"u\":\"{WORDS}\",\"a\":\"Sand around the bed\\nkeeps\"}}"),
+        ] {
+            assert_eq!(quoted(&turn(102, user(&text))), Some(7), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_less_is_the_user() {
+        let both = format!("Name this talk.\nUSER: {WORDS}\nASSISTANT: {REPLY}");
+        let other = |change: fn(&mut TurnText)| {
+            let mut turn = turn(102, user(&both));
+            change(&mut turn);
+            turn
+        };
+        for (case, turn) in [
+            ("its own words only", turn(102, user(&format!("Name this talk: {WORDS}")))),
+            ("the reply only", turn(102, user(&format!("Why did you say {REPLY}?")))),
+            ("the other way round", turn(102, user(&format!("Name this: {REPLY} {WORDS}")))),
+            ("nothing else", turn(102, user(&format!("{WORDS}\nSand around the bed")))),
+            ("too late", turn(162, user(&both))),
+            ("another user", other(|turn| turn.user = "bob".to_owned())),
+            ("with tools", other(|turn| turn.tools = "[{}]".to_owned())),
+            (
+                "a conversation",
+                turn(
+                    102,
+                    json!([
+                        {"role": "user", "content": WORDS},
+                        {"role": "assistant", "content": REPLY},
+                        {"role": "user", "content": both},
+                    ]),
+                ),
+            ),
+        ] {
+            assert_eq!(quoted(&turn), None, "{case}");
+        }
+    }
+
+    #[test]
+    fn one_request_after_the_other_keeps_the_window_open() {
+        let both = format!("Name this talk.\nUSER: {WORDS}\nASSISTANT: {REPLY}");
+        let mut quotes = quotes();
+        for at_s in [150, 205, 260] {
+            assert_eq!(quotes.quoted_by(&Request::new(&turn(at_s, user(&both)))), Some(7));
+        }
+        assert_eq!(quotes.quoted_by(&Request::new(&turn(330, user(&both)))), None);
+    }
 }

@@ -5,11 +5,11 @@ use serde_json::Value;
 use crate::rollout::TurnStatus;
 use crate::store::TurnText;
 
-use super::clean::{self, Conversation, Digest, Role};
+use super::clean::{self, Clean, Conversation, Digest, Role};
 use super::place::{self, Stated};
 
 /// A last message and its reply with fewer bytes than this may stand in any conversation.
-const TAIL_BYTES_MIN: usize = 40;
+const TAIL_BYTES_MIN: usize = 32;
 
 /// A request while it is being placed.
 pub struct Request<'a> {
@@ -21,8 +21,9 @@ pub struct Request<'a> {
     pub stated: Stated,
     pub has_tools: bool,
     /// The reply, as a later request will show it.
-    pub reply_text: String,
-    pub reply: Digest,
+    pub reply: Clean,
+    /// [`Request::tail`] of the last reply that stands in the request.
+    pub earlier_tail: Option<Digest>,
 }
 
 impl<'a> Request<'a> {
@@ -32,8 +33,9 @@ impl<'a> Request<'a> {
         let system = clean::digest(&conversation.system);
         let stated = place::stated(&turn.session_keys, &conversation);
         let has_tools = !matches!(turn.tools.trim(), "" | "[]" | "null");
-        let (reply_text, reply) = clean::reply(&turn.reply);
-        Self { turn, conversation, chain, system, stated, has_tools, reply_text, reply }
+        let reply = clean::reply(&turn.reply);
+        let earlier_tail = earlier_tail(&turn.user, &conversation.messages);
+        Self { turn, conversation, chain, system, stated, has_tools, reply, earlier_tail }
     }
 
     /// The user gave a command, and no reply of the model's was wanted.
@@ -54,7 +56,7 @@ impl<'a> Request<'a> {
     }
 
     pub fn continuation(&self) -> Digest {
-        clean::extend(&self.history(), &self.reply)
+        clean::extend(&self.history(), &self.reply.digest)
     }
 
     /// Digest of the last cleaned message.
@@ -87,17 +89,15 @@ impl<'a> Request<'a> {
     /// cut off or rewritten.
     pub fn tail(&self) -> Option<Digest> {
         let last = self.conversation.messages.last()?;
-        let long = last.text.len() + self.reply_text.len() >= TAIL_BYTES_MIN;
-        long.then(|| tail(&self.turn.user, &last.digest, &self.reply))
+        let long = last.text.len() + self.reply.text.len() >= TAIL_BYTES_MIN;
+        long.then(|| tail(&self.turn.user, &last.digest, &self.reply.digest))
     }
+}
 
-    /// The same of the last reply that stands in the request.
-    pub fn earlier_tail(&self) -> Option<Digest> {
-        let at = self.answered().checked_sub(1)?;
-        let messages = &self.conversation.messages;
-        let asked = messages.get(at.checked_sub(1)?)?;
-        Some(tail(&self.turn.user, &asked.digest, &messages[at].digest))
-    }
+fn earlier_tail(user: &str, messages: &[Clean]) -> Option<Digest> {
+    let at = messages.iter().rposition(|message| message.role == Role::Assistant)?;
+    let asked = messages.get(at.checked_sub(1)?)?;
+    Some(tail(user, &asked.digest, &messages[at].digest))
 }
 
 fn tail(user: &str, asked: &Digest, reply: &Digest) -> Digest {

@@ -40,8 +40,8 @@ impl Evidence {
 
     /// Whether this says anything that the other does not.
     fn exceeds(self, other: Self) -> bool {
-        self.closed > other.closed
-            || self.next_state > other.next_state
+        (self.closed && !other.closed)
+            || (self.next_state && !other.next_state)
             || self.regenerated > other.regenerated
             || self.rated_at_us > other.rated_at_us
     }

@@ -12,6 +12,8 @@ use super::request::{Request, next_state};
 
 /// Turns of one session that may wait for the same next state.
 const WAITING_MAX: usize = 16;
+/// Conversations that may begin with the same words until it is clear that they are several.
+const ALIKE_MAX: usize = 8;
 /// Turns of a session that are remembered.
 const POINTS_MAX: usize = 64;
 
@@ -79,11 +81,19 @@ impl Session {
 
     /// The turn that the request asks again for: the last one, if there are several.
     pub fn repeated(&self, request: &Request<'_>, idle_us: i64) -> Option<&Point> {
-        let stated = request.stated.generation.as_ref();
-        if self.named && stated.is_some_and(|stated| *stated != self.generation) {
+        let agent = place::is_agent(&request.conversation);
+        let moved_on = match &request.stated.generation {
+            Some(stated) => *stated != self.generation,
+            None => agent && request.first_words() != self.first,
+        };
+        let alike = |point: &&Point| point.waiting && point.history == request.history();
+        let crowded = !self.named
+            && request.stated.choice.is_none()
+            && request.len() <= 1
+            && self.points.iter().filter(alike).count() >= ALIKE_MAX;
+        if self.named && moved_on || crowded {
             return None;
         }
-        let agent = place::is_agent(&request.conversation);
         let mut points = self.points.iter().rev().filter(|point| !(agent && point.continued));
         points.find(|point| point.is_repeated_by(request, idle_us))
     }
@@ -239,6 +249,9 @@ impl Session {
                 point.left_out = true;
             }
         }
+        if edited {
+            self.replace_reply(request, out);
+        }
     }
 
     /// A main request that was found by the history of a turn whose reply the user replaced.
@@ -319,21 +332,21 @@ impl Session {
         }
     }
 
+    /// It was quiet for the idle time-out: of two replies to the same first words, the one that
+    /// nothing went on with was not wanted.
+    pub fn settle(&mut self) {
+        if self.named {
+            return;
+        }
+        let went_on: Vec<Digest> =
+            self.points.iter().filter(|point| point.continued).map(|p| p.history).collect();
+        for point in self.points.iter_mut().filter(|point| point.is_open()) {
+            point.settle(went_on.contains(&point.history));
+        }
+    }
+
     /// Closes what is open.
     pub fn close(&mut self, by: ClosedBy, at_us: i64, out: &mut Vec<Change>) {
-        for at in 0..self.points.len() {
-            if !self.points[at].is_open() {
-                continue;
-            }
-            if by == ClosedBy::IdleTimeout && !self.named {
-                let history: Digest = self.points[at].history;
-                let mut others = self.points.iter().enumerate();
-                let other = others.any(|(other, point)| {
-                    other != at && point.history == history && point.continued
-                });
-                self.points[at].settle(other);
-            }
-            out.extend(self.points[at].close(by, at_us));
-        }
+        out.extend(self.points.iter_mut().filter_map(|point| point.close(by, at_us)));
     }
 }

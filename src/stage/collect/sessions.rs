@@ -163,6 +163,7 @@ impl Sessions {
             if at > now_us {
                 break;
             }
+            self.with(slot, Session::settle);
             self.close_session(slot, ClosedBy::IdleTimeout, at, &mut out);
         }
         out
@@ -196,7 +197,7 @@ impl Sessions {
         if let Some(slot) = by_prefix {
             return Found { slot: Some(slot), rule: "prefix" };
         }
-        let tail = request.earlier_tail();
+        let tail = request.earlier_tail;
         let by_tail = tail.and_then(|tail| self.said.tails.get(&tail).copied());
         if let Some(slot) = by_tail {
             return Found { slot: Some(slot), rule: "tail" };
@@ -350,9 +351,7 @@ impl Sessions {
             row.session_id.clone_from(&branch.id);
             row.turn_index = 0;
             row.retry_of = None;
-            if let Some((_, rule)) = row.placed_by.split_once(';') {
-                row.placed_by.truncate(row.placed_by.len() - rule.len() - 1);
-            }
+            "new".clone_into(&mut row.placed_by);
         }
         let (turn, continuation, tail) = (point.turn_id, point.continuation, point.tail);
         branch.points.push(point);

@@ -28,6 +28,7 @@ pub fn temporary(dir: Option<&Path>) -> Result<TempDir, BenchError> {
 pub struct Child {
     process: std::process::Child,
     peak_rss_mib: Option<f64>,
+    cpu_seconds: Option<f64>,
 }
 
 /// How it ended.
@@ -36,6 +37,8 @@ pub struct Ended {
     pub summary: Value,
     /// The most memory that it had resident.
     pub peak_rss_mib: Option<f64>,
+    /// Time that it was computed for, on all cores together.
+    pub cpu_seconds: Option<f64>,
 }
 
 impl Child {
@@ -51,7 +54,7 @@ impl Child {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| broken(format!("collect not started: {error}")))?;
-        Ok(Self { process, peak_rss_mib: None })
+        Ok(Self { process, peak_rss_mib: None, cpu_seconds: None })
     }
 
     /// Tells it to leave.
@@ -64,7 +67,8 @@ impl Child {
     /// Waits for its end.
     pub fn finish(mut self) -> Result<Ended, BenchError> {
         let status = loop {
-            // The high-water mark only grows: the last look is right but for the last moment.
+            // Both only grow: the last look is right but for the last moment.
+            self.cpu_seconds = cpu_seconds(self.process.id()).or(self.cpu_seconds);
             self.peak_rss_mib = peak_rss_mib(self.process.id()).or(self.peak_rss_mib);
             match self.process.try_wait().map_err(broken)? {
                 Some(status) => break status,
@@ -79,7 +83,7 @@ impl Child {
             return Err(broken(format!("collect ended with {status}")));
         }
         let summary = serde_json::from_str(text.trim()).map_err(broken)?;
-        Ok(Ended { summary, peak_rss_mib: self.peak_rss_mib })
+        Ok(Ended { summary, peak_rss_mib: self.peak_rss_mib, cpu_seconds: self.cpu_seconds })
     }
 }
 
@@ -98,4 +102,13 @@ fn peak_rss_mib(id: u32) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib / 1024.0)
+}
+
+/// User and system time of a process, which Linux tells in hundredths of a second.
+fn cpu_seconds(id: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The second field is the program's name in brackets, which may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / 100.0).filter(|seconds| *seconds > 0.0)
 }

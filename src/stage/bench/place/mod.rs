@@ -50,6 +50,8 @@ pub struct Place {
     pub seconds: f64,
     /// Turns a second.
     pub turns_s: f64,
+    /// Time that it was computed for, on all cores together; `None` where the system does not say.
+    pub cpu_seconds: Option<f64>,
     /// The most memory that the command had resident, in MiB; `None` where the system does not
     /// say.
     pub peak_rss_mib: Option<f64>,
@@ -111,6 +113,7 @@ pub fn place(config: &PlaceConfig) -> Result<Place, BenchError> {
         bytes,
         seconds,
         turns_s: config.turns as f64 / seconds,
+        cpu_seconds: first.cpu_seconds,
         peak_rss_mib: first.peak_rss_mib,
         again_seconds,
         again_rollouts: again.summary["rollouts"].as_u64().unwrap_or_default(),

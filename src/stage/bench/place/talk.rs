@@ -125,7 +125,12 @@ impl Talk {
             Last::Broken(turn) => (None, Some(turn)),
             Last::Nothing => {
                 let own = self.sessions[number].own;
-                let said = format!("Topic {own}: {}", self.words(5..40));
+                let mut said = format!("Topic {own}: {}", self.words(5..40));
+                // An agent without headers names its session in its first message.
+                if self.size == TalkSize::Agent && !self.sessions[number].named {
+                    let names = format!("session=main | sessionId=s{number}");
+                    said.push_str(&format!("\n\nRuntime: agent=main | {names} | host=bench"));
+                }
                 self.add(number, &message("user", &said));
                 (None, None)
             }
