@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use parquet::basic::{LogicalType, TimeUnit};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
+use rayon::prelude::*;
 
 use super::columns::{Columns, Mismatch};
 use super::reader::{Rows, footer, rows};
@@ -59,13 +60,18 @@ pub struct Turns<L> {
     unread: Vec<(L, StoreError)>,
 }
 
-impl<L: Located> Turns<L> {
-    /// The turns of these files. Of each the footer is read now.
+impl<L: Located + Send> Turns<L> {
+    /// The turns of these files. Of each the footer is read now, on all cores.
     pub fn new(files: Vec<L>) -> Self {
         let single = files.len() == 1;
         let (mut waiting, mut unread) = (Vec::with_capacity(files.len()), Vec::new());
-        for file in files {
-            match if single { Ok(i64::MIN) } else { earliest(&file.path()) } {
+        let timed = |file: L| match single {
+            true => (Ok(i64::MIN), file),
+            false => (earliest(&file.path()), file),
+        };
+        let files: Vec<_> = files.into_par_iter().map(timed).collect();
+        for (time, file) in files {
+            match time {
                 Ok(time) => waiting.push((time, file)),
                 Err(error) => unread.push((file, error)),
             }
@@ -115,7 +121,7 @@ impl<L: Located> Turns<L> {
     }
 }
 
-impl<L: Located> Iterator for Turns<L> {
+impl<L: Located + Send> Iterator for Turns<L> {
     type Item = TurnsItem<L>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -21,7 +21,7 @@ fn at(second: i64) -> Turn {
 
 /// When the turns of some files ended, in the order in which they come, and how often reading a
 /// file failed.
-fn order<L: Located>(turns: Turns<L>) -> (Vec<i64>, usize) {
+fn order<L: Located + Send>(turns: Turns<L>) -> (Vec<i64>, usize) {
     let (mut seconds, mut failed) = (Vec::new(), 0);
     for item in turns {
         match item {

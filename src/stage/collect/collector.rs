@@ -304,6 +304,7 @@ impl Collector {
             ("placed", self.summary.placed as f64),
             ("open", self.sessions.open_turns() as f64),
             ("sessions", self.sessions.len() as f64),
+            ("text_bytes", self.sessions.text_bytes() as f64),
             ("side", self.summary.side as f64),
             ("late", self.summary.late as f64),
             ("feedback", self.summary.feedback as f64),
@@ -320,7 +321,7 @@ impl Collector {
 }
 
 /// Reads and decodes ahead of placing.
-fn read_ahead<L: Located>(turns: Turns<L>, batches: &SyncSender<Vec<TurnsItem<L>>>) {
+fn read_ahead<L: Located + Send>(turns: Turns<L>, batches: &SyncSender<Vec<TurnsItem<L>>>) {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     for item in turns {
         if let TurnsItem::Turn(turn) = &item {
