@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use openclaw_rl::config::Home;
 use openclaw_rl::fault::Explain;
@@ -110,6 +111,11 @@ pub fn start_logging(filter: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A process that was killed holds its lock until it is gone, which may take as long.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+/// Time between two looks at it.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
 /// Holds a stage's lock until it is dropped, so that no two processes write the same rows.
 pub fn lock(home: &Home, stage: &str) -> Result<File, Fault> {
     let path = home.lock(stage);
@@ -123,14 +129,21 @@ pub fn lock(home: &Home, stage: &str) -> Result<File, Fault> {
         std::fs::create_dir_all(parent).map_err(failed)?;
     }
     let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Fault::usage(
-            format!("another `{stage}` works on this home (lock {})", path.display()),
-            "it does the work already (`run` starts one); stop it, or use another --home",
-        )),
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
+            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(std::fs::TryLockError::WouldBlock) => break,
+        }
     }
+    Err(Fault::usage(
+        format!("another `{stage}` works on this home (lock {})", path.display()),
+        "it does the work already (`run` starts one); stop it, or use another --home",
+    ))
 }
 
 /// Runs a stage on a runtime of its own, with a token that signals (and a vanished parent) cancel.

@@ -324,8 +324,10 @@ fn late_feedback_reopens_a_turn_that_had_no_next_state() {
     pool.rollout(&Rollout { next_state: None, ..rollout(1) });
     assert_eq!(pool.settle(), []);
     pool.rollout(&Rollout { revision: 1, ..rollout(1) });
-    pool.score(score(1, 1));
-    pool.hint(hint(1, HintStatus::NoHint));
+    pool.score(Score { revision: 1, ..score(1, 1) });
+    pool.hint(Hint { revision: 1, ..hint(1, HintStatus::NoHint) });
+    assert_eq!(pool.wanted(), [TurnId(1)]);
+    pool.turn(turn(1));
     pool.settle();
     assert_eq!(pool.ready(), 1);
 }

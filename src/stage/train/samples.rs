@@ -168,7 +168,7 @@ pub enum Readiness {
     Rejected(Rejection),
 }
 
-/// Whether the feedback that is there decides what becomes of a turn, so that its tokens are wanted.
+/// Whether the feedback that is there decides what becomes of a turn: then its tokens are wanted.
 pub fn is_decided(method: Method, verdict: Option<Verdict>, lesson: Option<&Lesson>) -> bool {
     signal(method, verdict, lesson.map(|lesson| lesson.status)) != Ok(None)
 }
