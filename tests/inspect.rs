@@ -393,7 +393,7 @@ fn what_is_wrong_between_tables_is_found() {
         f.train(6, true);
     });
     finds("but also in the batch of version 1", |f| {
-        let rejected = vec![RejectedTurn { turn_id: id(6), reason: Rejection::Stale }];
+        let rejected = vec![RejectedTurn { turn_id: id(6), reason: Rejection::Stale, revision: 0 }];
         put(&f.store, &[Step { trained: Vec::new(), rejected, ..step(0) }]);
     });
     finds("differs from its manifest", |f| {

@@ -45,7 +45,7 @@ fn step() -> Step {
             reward: 0.1,
             tokens: 12,
         }],
-        rejected: vec![RejectedTurn { turn_id: TurnId(8), reason: Rejection::Stale }],
+        rejected: vec![RejectedTurn { turn_id: TurnId(8), reason: Rejection::Stale, revision: 0 }],
         metrics: vec![
             ("loss".to_owned(), 0.1 + 0.2),
             ("third".to_owned(), 1.0 / 3.0),

@@ -23,6 +23,11 @@ impl TurnId {
         known.unwrap_or(id.trim()).parse().map_err(|_| InvalidTurnId(id.to_owned()))
     }
 
+    /// When it was made, in microseconds since the Unix epoch, to the millisecond.
+    pub const fn made_at_us(self) -> i64 {
+        ((self.0 >> 80) as i64) * 1000
+    }
+
     /// A fresh id, stamped with the present time.
     pub fn now() -> Self {
         Self(uuid::Uuid::now_v7().as_u128())
@@ -85,6 +90,13 @@ pub struct VersionSpan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_knows_when_it_was_made() {
+        let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let made = TurnId::now().made_at_us() - before.as_micros() as i64;
+        assert!((-1_000..60_000_000).contains(&made), "{made}");
+    }
 
     #[test]
     fn a_replys_id_leads_to_its_turn() {

@@ -53,6 +53,21 @@ labelled! {
     }
 }
 
+impl Rejection {
+    /// Whether it lies in what was known of the reply, and not in the turn itself: then it holds
+    /// only until more is known.
+    const fn lies_in_the_feedback(self) -> bool {
+        matches!(
+            self,
+            Self::Neutral
+                | Self::JudgeFailed
+                | Self::TeacherFailed
+                | Self::RenderMismatch
+                | Self::TooLong
+        )
+    }
+}
+
 /// A label that names no reason for rejection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a rejection reason")]
@@ -115,6 +130,19 @@ pub struct Placement {
     pub is_retry: bool,
 }
 
+impl Placement {
+    /// What counts of this row.
+    pub const fn of(row: &Rollout) -> Self {
+        Self {
+            revision: row.revision,
+            kind: row.kind,
+            closed: row.closed_by.is_some(),
+            has_evidence: row.has_evidence(),
+            is_retry: row.retry_of.is_some(),
+        }
+    }
+}
+
 /// How many turns stand where; turns = trained + waiting + the sum of rejected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -142,7 +170,7 @@ pub struct Ledger {
     turns: BTreeMap<TurnId, Entry>,
     /// The versions whose batches hold a turn.
     batches: HashMap<TurnId, Vec<Version>>,
-    rejected: HashMap<TurnId, Rejection>,
+    rejected: HashMap<TurnId, Seen<Rejection>>,
     retired: BTreeSet<Version>,
     parents: BTreeMap<Version, Version>,
 }
@@ -193,16 +221,7 @@ impl Ledger {
 
     /// Takes a rollout row; the highest revision of a turn counts.
     pub fn rollout(&mut self, row: &Rollout) {
-        self.placement(
-            row.turn_id,
-            Placement {
-                revision: row.revision,
-                kind: row.kind,
-                closed: row.closed_by.is_some(),
-                has_evidence: row.has_evidence(),
-                is_retry: row.retry_of.is_some(),
-            },
-        );
+        self.placement(row.turn_id, Placement::of(row));
     }
 
     /// Takes what counts of a rollout row, where the rest is not needed.
@@ -242,7 +261,11 @@ impl Ledger {
         }
         for rejected in &row.rejected {
             self.turns.entry(rejected.turn_id).or_default();
-            self.rejected.insert(rejected.turn_id, rejected.reason);
+            let new = Seen { revision: rejected.revision, outcome: rejected.reason };
+            self.rejected
+                .entry(rejected.turn_id)
+                .and_modify(|known| *known = Seen::later(Some(*known), new).unwrap_or(new))
+                .or_insert(new);
         }
     }
 
@@ -317,8 +340,11 @@ impl Ledger {
                 None => TurnState::Rejected(Rejection::Quarantined),
             };
         }
-        if let Some(reason) = self.rejected.get(&turn) {
-            return TurnState::Rejected(*reason);
+        if let Some(rejected) = self.rejected.get(&turn) {
+            let later = entry.placement.is_some_and(|known| known.revision > rejected.revision);
+            if !(later && rejected.outcome.lies_in_the_feedback()) {
+                return TurnState::Rejected(rejected.outcome);
+            }
         }
         if entry.recorded == Some(TurnStatus::DoNotTrain) {
             return TurnState::Rejected(Rejection::DoNotTrain);

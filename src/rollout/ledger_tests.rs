@@ -69,7 +69,11 @@ fn step(version: Option<u64>, parent: u64, trained: &[TurnId], rejected: &[TurnI
             .map(|turn_id| TrainedTurn { turn_id: *turn_id, signal, reward: 1.0, tokens: 1 })
             .collect(),
         rejected: rejected
-            .map(|turn_id| RejectedTurn { turn_id: *turn_id, reason: Rejection::Stale })
+            .map(|turn_id| RejectedTurn {
+                turn_id: *turn_id,
+                reason: Rejection::Stale,
+                revision: 0,
+            })
             .collect(),
         metrics: Vec::new(),
         finished_at_us: 0,
@@ -144,6 +148,22 @@ fn what_comes_late_is_judged_anew_unless_the_turn_is_trained() {
         ledger.hint(&Hint { revision: 1, ..hint(A, HintStatus::NoHint) });
         let expected = if trained { before } else { Some(TurnState::Ready) };
         assert_eq!(ledger.state(A), expected);
+    }
+}
+
+#[test]
+fn a_rejection_holds_as_long_as_its_reason_does() {
+    for (reason, reopens) in [(Rejection::Neutral, true), (Rejection::Degenerate, false)] {
+        let mut ledger = closed();
+        let rejected = vec![RejectedTurn { turn_id: A, reason, revision: 0 }];
+        ledger.step(&Step { rejected, ..step(None, 0, &[], &[]) });
+        assert_eq!(ledger.state(A), Some(TurnState::Rejected(reason)));
+        ledger.rollout(&Rollout { revision: 1, ..placed(A) });
+        let expected = if reopens { TurnState::Closed } else { TurnState::Rejected(reason) };
+        assert_eq!(ledger.state(A), Some(expected));
+        let again = vec![RejectedTurn { turn_id: A, reason, revision: 1 }];
+        ledger.step(&Step { rejected: again, ..step(None, 0, &[], &[]) });
+        assert_eq!(ledger.state(A), Some(TurnState::Rejected(reason)));
     }
 }
 

@@ -34,6 +34,9 @@ pub struct RejectedTurn {
     pub turn_id: TurnId,
     /// Why.
     pub reason: Rejection,
+    /// The revision of its rollout that was known then: where more becomes known, a reason that
+    /// lies in the feedback does not hold any more.
+    pub revision: u32,
 }
 
 /// One optimizer step, or (with no trained turns and no version) a note of rejections only:

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::StoreError;
-use super::reader::read_file;
+use super::reader::{read_file, rows};
 use super::schema::Part;
 use super::segment;
 use super::turns::Located;
@@ -91,6 +91,23 @@ impl<R: Part> Tail<R> {
             }
         }
         polled
+    }
+}
+
+impl<R: Part> Tail<R> {
+    /// Hands the rows of the segments that were not seen before to `take`, a few at a time. Gives
+    /// what could not be read: its rows come again, from the first, once it is mended.
+    pub fn each(&mut self, mut take: impl FnMut(Vec<R>)) -> Vec<StoreError> {
+        let mut found = self.find();
+        for segment in found.segments {
+            let batches = rows::<R>(&segment.path());
+            let mut read = || batches?.try_for_each(|batch| batch.map(&mut take));
+            match read() {
+                Ok(()) => self.read(&segment),
+                Err(error) => found.broken.extend(self.unread(&segment, error)),
+            }
+        }
+        found.broken
     }
 }
 

@@ -82,6 +82,8 @@ struct StoredTrained {
 struct StoredRejected {
     turn_id: String,
     reason: String,
+    #[serde(default)]
+    revision: u32,
 }
 
 /// JSON has no infinities: what is not finite is written as text.
@@ -193,6 +195,7 @@ fn stored_step(step: &Step) -> StoredStep {
     let rejected = step.rejected.iter().map(|turn| StoredRejected {
         turn_id: turn.turn_id.to_string(),
         reason: turn.reason.label().to_owned(),
+        revision: turn.revision,
     });
     let metrics = step.metrics.iter().map(|(name, value)| (name.clone(), Number::of(*value)));
     StoredStep {
@@ -221,6 +224,7 @@ impl StoredStep {
                 turn_id: turn_id(&turn.turn_id)?,
                 reason: Rejection::from_label(&turn.reason)
                     .ok_or_else(|| format!("`{}` is no reason", turn.reason))?,
+                revision: turn.revision,
             })
         });
         let metrics = self.metrics.into_iter().map(|(name, value)| Ok((name, value.value()?)));

@@ -49,7 +49,7 @@ fn the_files_of_every_release_open() {
     opens(3, &v3::scores());
     opens(3, &v3::hints());
     opens(3, &v3::turns());
-    opens(3, &v2::steps());
+    opens(3, &v3::steps());
     opens(1, &v1::turns());
     opens(1, &v1::steps());
     opens(2, &v2::turns());

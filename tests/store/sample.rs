@@ -263,6 +263,7 @@ impl Sample for Step {
             rejected: list(rng, |rng| RejectedTurn {
                 turn_id: id(rng),
                 reason: one_of(rng, Rejection::ALL),
+                revision: rng.next_u32(),
             }),
             metrics: list(rng, |rng| (text(rng), rng.random::<f64>())),
             finished_at_us: time(rng),

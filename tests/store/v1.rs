@@ -153,7 +153,7 @@ pub fn steps() -> Vec<Step> {
             reward: -1.0,
             tokens: 2,
         }],
-        rejected: vec![RejectedTurn { turn_id: SECOND, reason: Rejection::Greedy }],
+        rejected: vec![RejectedTurn { turn_id: SECOND, reason: Rejection::Greedy, revision: 0 }],
         metrics: vec![("loss".to_owned(), 0.1), ("grad_norm".to_owned(), 1e-12)],
         finished_at_us: 1_790_000_004_000_000,
     };

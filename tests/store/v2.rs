@@ -30,7 +30,8 @@ pub fn steps() -> Vec<Step> {
     let mut steps = v1::steps();
     let reasons = [Rejection::Penalties, Rejection::Forced, Rejection::OtherPolicy];
     let rejected = (1_u128..).zip(reasons);
-    let rejected = rejected.map(|(id, reason)| RejectedTurn { turn_id: TurnId(id), reason });
+    let rejected =
+        rejected.map(|(id, reason)| RejectedTurn { turn_id: TurnId(id), reason, revision: 0 });
     steps[0].rejected.extend(rejected);
     steps
 }

@@ -2,7 +2,7 @@
 //! Changes only until schema version 3 has been released.
 
 use openclaw_rl::rollout::{
-    ClosedBy, Feedback, Hint, Rated, Rating, Rollout, Score, Turn, TurnId, TurnStatus,
+    ClosedBy, Feedback, Hint, Rated, Rating, Rollout, Score, Step, Turn, TurnId, TurnStatus,
 };
 
 use super::{v1, v2};
@@ -74,4 +74,10 @@ pub fn hints() -> Vec<Hint> {
     let mut rows = v1::hints();
     rows[0].revision = 7;
     rows
+}
+
+pub fn steps() -> Vec<Step> {
+    let mut steps = v2::steps();
+    steps[0].rejected[0].revision = 3;
+    steps
 }

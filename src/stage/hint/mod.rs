@@ -1,7 +1,7 @@
 //! The `hint` stage: turns and rollouts in, hints out.
 //!
-//! Every main turn with a next state gets one row. Where the judge finds an instruction, the
-//! teacher gives the log-probabilities of the reply's exact tokens with and without it, both by
+//! Every main turn of which something is known gets a row, and a further one when more is known.
+//! Where the user said what should have been done, or the judge finds an instruction, the teacher gives the log-probabilities of the reply's exact tokens with and without it, both by
 //! one version. While judge or teacher are down the turns wait, as in `score`.
 
 mod teacher;
@@ -22,7 +22,7 @@ use crate::fault::Explain;
 use crate::judge::{Docket, Exchange, Judge, Looked};
 use crate::render::RenderError;
 use crate::rollout::{Hint, HintStatus, Rollout, Turn, TurnId};
-use crate::store::{self, Polled, Store, StoreError, Tail, Writer};
+use crate::store::{self, Store, StoreError, Tail, Writer};
 use crate::weights::WeightsError;
 
 use teacher::{NoRows, Rows, Teacher, Told};
@@ -218,9 +218,11 @@ impl Finder {
             summary,
             total: 0,
         };
-        let polled = store.tail::<Hint>().poll();
-        let hints = finder.readable(polled);
-        hints.iter().for_each(|hint| finder.looked.at(hint.turn_id, hint.revision));
+        let looked = &mut finder.looked;
+        let broken = store.tail::<Hint>().each(|rows| {
+            rows.iter().for_each(|hint| looked.at(hint.turn_id, hint.revision));
+        });
+        finder.report(broken);
         finder.total = finder.looked.len();
         Ok(finder)
     }
@@ -256,10 +258,11 @@ impl Finder {
 
     /// Puts new rollouts on the docket.
     fn look(&mut self) {
-        let polled = self.rollouts.poll();
-        let rollouts = self.readable(polled);
-        let looked = &mut self.looked;
-        self.docket.extend(rollouts.into_iter().filter(|rollout| looked.is_news(rollout)));
+        let (docket, looked) = (&mut self.docket, &mut self.looked);
+        let broken = self.rollouts.each(|rows| {
+            docket.extend(rows.into_iter().filter(|rollout| looked.is_news(rollout)));
+        });
+        self.report(broken);
     }
 
     fn flush_if_due(&mut self) {
@@ -303,12 +306,11 @@ impl Finder {
         Ok(())
     }
 
-    fn readable<R>(&mut self, polled: Polled<R>) -> Vec<R> {
-        for error in polled.broken {
+    fn report(&mut self, broken: Vec<StoreError>) {
+        for error in broken {
             self.summary.unread_segments += 1;
             emit(HintSegmentUnread { error: error.to_string() });
         }
-        polled.rows
     }
 
     /// Totals of this home, and what this process did.

@@ -10,6 +10,8 @@ use crate::rollout::{Ledger, Rejection, TurnId, TurnKind, TurnState};
 const REQUESTS_MIN: usize = 10;
 /// Requests that are looked at, newest first.
 const REQUESTS_MAX: usize = 100;
+/// Microseconds after which a reply that nothing followed counts as one that nothing follows.
+const LONELY_US: i64 = 60_000_000;
 /// Rules of placed turns that are remembered.
 const RULES_MAX: usize = 4 * REQUESTS_MAX;
 
@@ -36,10 +38,12 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Takes the rule that made a turn side.
+    /// Takes the rule that made a turn side, or that began a conversation.
     pub fn take(&mut self, turn: TurnId, kind: TurnKind, placed_by: &str) {
-        let Some((_, rule)) = placed_by.split_once(';').filter(|_| kind == TurnKind::Side) else {
-            return;
+        let rule = match (kind, placed_by.split_once(';')) {
+            (TurnKind::Side, Some((_, rule))) => rule,
+            (TurnKind::Main, None) if placed_by == BEGINS => BEGINS,
+            _ => return,
         };
         if self.by_turn.insert(turn, rule.to_owned()).is_none() {
             self.order.push_back(turn);
@@ -52,15 +56,25 @@ impl Rules {
     }
 }
 
+/// The rule of a turn that begins a conversation which no client names.
+const BEGINS: &str = "new";
+/// What a reply is counted as that nothing followed, while its conversation is open.
+const NOTHING_YET: &str = "nothing_followed_yet";
+
 /// What to say, if the last requests were ten or more in a row that cannot teach. Requests that
 /// may still teach say nothing, except that whatever came before them is no matter any more once
-/// one of them did.
-pub fn advise(ledger: &Ledger, rules: &Rules) -> Option<Advice> {
+/// one of them did. One that began a conversation a minute ago which did not go on counts as one
+/// that nothing follows.
+pub fn advise(ledger: &Ledger, rules: &Rules, now_us: i64) -> Option<Advice> {
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let mut requests = 0;
     let mut weights = [0_usize; CAUSES.len()];
     for (turn, state) in ledger.states().rev().take(REQUESTS_MAX) {
+        let begins = || rules.by_turn.get(&turn).is_some_and(|rule| rule == BEGINS);
         let reason = match state {
+            TurnState::Placed if now_us - turn.made_at_us() > LONELY_US && begins() => {
+                Rejection::NoNextState
+            }
             TurnState::Answered | TurnState::Placed | TurnState::Rejected(Rejection::Retry) => {
                 continue;
             }
@@ -70,7 +84,11 @@ pub fn advise(ledger: &Ledger, rules: &Rules) -> Option<Advice> {
         let rule = rules.by_turn.get(&turn).filter(|_| reason == Rejection::Side);
         let rule = rule.map(String::as_str);
         let cause = CAUSES.iter().position(|cause| (cause.holds)(reason, rule));
-        let name = rule.map_or_else(|| reason.label().to_owned(), |rule| format!("side;{rule}"));
+        let name = match (rule, state) {
+            (Some(rule), _) => format!("side;{rule}"),
+            (None, TurnState::Placed) => NOTHING_YET.to_owned(),
+            (None, _) => reason.label().to_owned(),
+        };
         *reasons.entry(name).or_default() += 1;
         requests += 1;
         if let Some(cause) = cause {
@@ -141,8 +159,8 @@ const CAUSES: &[Cause] = &[
         holds: |reason, _| reason == Rejection::NoNextState,
         why: "nothing follows the replies: each request begins a conversation of its own, or ends \
               it",
-        what_to_do: "send the whole history with each request, or name the conversation with \
-                     `X-Session-Id`, or rate replies by POST /v1/feedback",
+        what_to_do: "send the whole history with each request, as chat clients do, or rate \
+                     replies by POST /v1/feedback",
         configure_client: true,
     },
     Cause {
@@ -179,6 +197,9 @@ mod tests {
     use super::*;
     use crate::rollout::{Placement, TurnStatus};
 
+    /// The ids of these tests were made in 1970.
+    const NOW: i64 = 3_600_000_000;
+
     /// A ledger of turns, oldest first: side by a rule, or (`None`) ended without a next state.
     fn told(turns: &[Option<&str>]) -> (Ledger, Rules) {
         let (mut ledger, mut rules) = (Ledger::new(), Rules::default());
@@ -200,9 +221,9 @@ mod tests {
     #[test]
     fn ten_requests_that_cannot_teach_are_worth_a_word() {
         let (ledger, rules) = told(&[Some("x-turn-type"); 9]);
-        assert_eq!(advise(&ledger, &rules), None);
+        assert_eq!(advise(&ledger, &rules, NOW), None);
         let (ledger, rules) = told(&[Some("x-turn-type"); 10]);
-        let advice = advise(&ledger, &rules).unwrap();
+        let advice = advise(&ledger, &rules, NOW).unwrap();
         assert_eq!(advice.requests, 10);
         assert_eq!(advice.reasons, BTreeMap::from([("side;x-turn-type".to_owned(), 10)]));
         assert!(advice.why.contains("marks") && advice.configure_client);
@@ -213,11 +234,11 @@ mod tests {
         let mut turns = vec![Some("heartbeat"); 4];
         turns.extend([None; 7]);
         let (ledger, rules) = told(&turns);
-        let advice = advise(&ledger, &rules).unwrap();
+        let advice = advise(&ledger, &rules, NOW).unwrap();
         assert!(advice.why.contains("nothing follows"), "{}", advice.why);
         assert_eq!(advice.requests, 11);
         let (ledger, rules) = told(&[Some("title"), Some("heartbeat")].repeat(5));
-        let advice = advise(&ledger, &rules).unwrap();
+        let advice = advise(&ledger, &rules, NOW).unwrap();
         assert!(advice.why.contains("housekeeping"), "{}", advice.why);
         assert_eq!(advice.reasons.len(), 2);
     }
@@ -226,22 +247,45 @@ mod tests {
     fn who_asked_not_to_be_learned_from_is_told_so() {
         let (mut ledger, rules) = told(&[]);
         (0..10).for_each(|turn| ledger.recorded(TurnId(turn), TurnStatus::DoNotTrain));
-        assert!(advise(&ledger, &rules).unwrap().why.contains("not to be learned from"));
+        assert!(advise(&ledger, &rules, NOW).unwrap().why.contains("not to be learned from"));
     }
 
     #[test]
     fn one_that_can_teach_ends_it_and_one_that_may_says_nothing() {
         let (mut ledger, rules) = told(&[None; 12]);
         ledger.recorded(TurnId(90), TurnStatus::Answered);
-        assert_eq!(advise(&ledger, &rules).unwrap().requests, 12);
+        assert_eq!(advise(&ledger, &rules, NOW).unwrap().requests, 12);
         place(&mut ledger, TurnId(90), TurnKind::Main, true);
-        assert_eq!(advise(&ledger, &rules), None);
+        assert_eq!(advise(&ledger, &rules, NOW), None);
         for turn in 91..100 {
             place(&mut ledger, TurnId(turn), TurnKind::Main, false);
         }
-        assert_eq!(advise(&ledger, &rules), None, "nine since");
+        assert_eq!(advise(&ledger, &rules, NOW), None, "nine since");
         place(&mut ledger, TurnId(100), TurnKind::Main, false);
-        assert_eq!(advise(&ledger, &rules).unwrap().requests, 10);
+        assert_eq!(advise(&ledger, &rules, NOW).unwrap().requests, 10);
+    }
+
+    #[test]
+    fn conversations_that_do_not_go_on_are_told_before_they_time_out() {
+        let (mut ledger, mut rules) = told(&[]);
+        for turn in (0..10).map(TurnId) {
+            ledger.recorded(turn, TurnStatus::Answered);
+            let open = Placement {
+                revision: 0,
+                kind: TurnKind::Main,
+                closed: false,
+                has_evidence: false,
+                is_retry: false,
+            };
+            ledger.placement(turn, open);
+            rules.take(turn, TurnKind::Main, "new");
+        }
+        assert_eq!(advise(&ledger, &rules, LONELY_US), None, "they may go on");
+        let advice = advise(&ledger, &rules, NOW).unwrap();
+        assert_eq!(advice.reasons, BTreeMap::from([(NOTHING_YET.to_owned(), 10)]));
+        assert!(advice.why.contains("nothing follows"), "{}", advice.why);
+        place(&mut ledger, TurnId(9), TurnKind::Main, true);
+        assert_eq!(advise(&ledger, &rules, NOW), None, "one of them went on");
     }
 
     #[test]

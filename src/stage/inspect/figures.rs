@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::InspectError;
 use super::advice::{Advice, Rules, advise};
 use crate::config::Home;
-use crate::events::emit;
 use crate::events::inspect::NothingTrainable;
+use crate::events::{emit, now_us};
 use crate::rollout::{
     Deployment, DeploymentEvent, Hint, Ledger, Score, ScoreStatus, Step, Tally, TurnId, TurnState,
     Version,
@@ -130,8 +130,8 @@ impl StatusTail {
         self.read();
         if std::mem::take(&mut self.changed) {
             self.tally = self.ledger.tally();
-            self.advise();
         }
+        self.advise();
         let unreadable = self.turns.faulty()
             + self.rollouts.faulty()
             + self.scores.faulty()
@@ -162,7 +162,7 @@ impl StatusTail {
 
     /// Finds out whether something has to be changed, and says so once.
     fn advise(&mut self) {
-        let advice = advise(&self.ledger, &self.rules);
+        let advice = advise(&self.ledger, &self.rules, now_us());
         if let Some(Advice { requests, why, what_to_do, .. }) = &advice
             && self.advice.as_ref().is_none_or(|known| known.why != *why)
         {

@@ -1,6 +1,7 @@
 //! The `score` stage: rollouts in, scores out.
 //!
-//! Every main turn with a next state gets one row. While a model judge is down the turns wait; as
+//! Every main turn of which something is known (a next state, a rating, that another reply was
+//! asked for) gets a row, and a further one when more is known. While a model judge is down the turns wait; as
 //! a daemon it insists for more than a minute before it gives a turn up as `judge_failed`, as a
 //! command it ends with an error and writes nothing for the turns that it could not ask about.
 
@@ -22,8 +23,7 @@ use crate::fault::Explain;
 use crate::judge::{Docket, Exchange, Judge, Looked};
 use crate::rollout::{Rollout, Score, ScoreStatus, TurnId};
 use crate::store::{
-    FileWriter, Polled, RolloutPart, Store, StoreError, Table, Tail, Writer, files, output_file,
-    rows,
+    FileWriter, RolloutPart, Store, StoreError, Table, Tail, Writer, files, output_file, rows,
 };
 
 /// Rows of one segment.
@@ -269,9 +269,11 @@ impl Scorer {
             summary,
             total: 0,
         };
-        let polled = store.tail::<Score>().poll();
-        let scores = scorer.readable(polled);
-        scores.iter().for_each(|score| scorer.looked.at(score.turn_id, score.revision));
+        let looked = &mut scorer.looked;
+        let broken = store.tail::<Score>().each(|rows| {
+            rows.iter().for_each(|score| looked.at(score.turn_id, score.revision));
+        });
+        scorer.report(broken);
         scorer.total = scorer.looked.len();
         Ok(scorer)
     }
@@ -308,10 +310,11 @@ impl Scorer {
 
     /// Puts new rollouts on the docket.
     fn look(&mut self) {
-        let polled = self.rollouts.poll();
-        let rollouts = self.readable(polled);
-        let looked = &mut self.looked;
-        self.docket.extend(rollouts.into_iter().filter(|rollout| looked.is_news(rollout)));
+        let (docket, looked) = (&mut self.docket, &mut self.looked);
+        let broken = self.rollouts.each(|rows| {
+            docket.extend(rows.into_iter().filter(|rollout| looked.is_news(rollout)));
+        });
+        self.report(broken);
     }
 
     fn flush_if_due(&mut self) {
@@ -341,12 +344,11 @@ impl Scorer {
         Ok(())
     }
 
-    fn readable<R>(&mut self, polled: Polled<R>) -> Vec<R> {
-        for error in polled.broken {
+    fn report(&mut self, broken: Vec<StoreError>) {
+        for error in broken {
             self.summary.unread_segments += 1;
             emit(ScoreSegmentUnread { error: error.to_string() });
         }
-        polled.rows
     }
 
     /// Totals of this home, and what this process did.

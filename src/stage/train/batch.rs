@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::samples::{Lesson, Limits, Readiness, Reply, Sample, Verdict, is_decided, readiness};
 use crate::rollout::{
-    Deployment, Hint, Ledger, RejectedTurn, Rollout, Score, Step, Turn, TurnId, TurnState,
+    Deployment, Hint, Ledger, Placement, RejectedTurn, Score, Step, Turn, TurnId, TurnState,
     TurnStatus,
 };
 
@@ -108,11 +108,11 @@ impl Pool {
         self.candidate(id).reply = Some(Reply::from(row));
     }
 
-    /// Takes a placed turn.
-    pub fn rollout(&mut self, row: &Rollout) {
-        self.ledger.rollout(row);
-        let candidate = self.candidate(row.turn_id);
-        candidate.revision = row.revision.max(candidate.revision);
+    /// Takes what counts of a turn's rollout.
+    pub fn placement(&mut self, turn: TurnId, placement: Placement) {
+        self.ledger.placement(turn, placement);
+        let candidate = self.candidate(turn);
+        candidate.revision = placement.revision.max(candidate.revision);
     }
 
     /// Takes a judge's verdict.
@@ -169,8 +169,9 @@ impl Pool {
                         None
                     }
                     Readiness::Rejected(reason) => {
+                        let revision = candidate.revision;
                         self.forget(turn_id);
-                        Some(RejectedTurn { turn_id, reason })
+                        Some(RejectedTurn { turn_id, reason, revision })
                     }
                 }
             }

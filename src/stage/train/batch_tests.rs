@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::Method;
 use crate::rollout::{
-    ClosedBy, ConstraintKind, FinishReason, HintStatus, Rejection, Sampling, ScoreStatus,
+    ClosedBy, ConstraintKind, FinishReason, HintStatus, Rejection, Rollout, Sampling, ScoreStatus,
     TrainedTurn, TrainingSignal, TurnKind, TurnStatus, Version, VersionSpan,
 };
 
@@ -102,7 +102,7 @@ fn settled(
     hint: Hint,
 ) -> Result<Sample, Option<Rejection>> {
     let mut pool = Pool::new(Limits { method, ..LIMITS });
-    pool.rollout(&rollout(turn.turn_id.0));
+    place(&mut pool, &rollout(turn.turn_id.0));
     pool.hint(hint);
     pool.score(score);
     pool.turn(turn);
@@ -207,7 +207,7 @@ fn penalties_may_be_allowed() {
     let mut turn = turn(1);
     turn.sampling.presence_penalty = 0.5;
     pool.turn(turn);
-    pool.rollout(&rollout(1));
+    place(&mut pool, &rollout(1));
     pool.score(score(1, 1));
     pool.hint(hint(1, HintStatus::NoHint));
     assert_eq!((pool.settle(), pool.ready()), (vec![], 1));
@@ -236,10 +236,14 @@ fn failed_judges_are_told_apart() {
     assert_eq!(got, Err(Some(Rejection::JudgeFailed)));
 }
 
+fn place(pool: &mut Pool, row: &Rollout) {
+    pool.placement(row.turn_id, Placement::of(row));
+}
+
 fn full_of(pool: &mut Pool, ids: impl IntoIterator<Item = u128>) {
     for id in ids {
         pool.turn(turn(id));
-        pool.rollout(&rollout(id));
+        place(pool, &rollout(id));
         pool.score(score(id, 1));
         pool.hint(hint(id, HintStatus::NoHint));
     }
@@ -321,9 +325,9 @@ fn a_trained_turn_never_comes_back_not_even_with_its_version_dead() {
 fn late_feedback_reopens_a_turn_that_had_no_next_state() {
     let mut pool = Pool::new(LIMITS);
     pool.turn(turn(1));
-    pool.rollout(&Rollout { next_state: None, ..rollout(1) });
+    place(&mut pool, &Rollout { next_state: None, ..rollout(1) });
     assert_eq!(pool.settle(), []);
-    pool.rollout(&Rollout { revision: 1, ..rollout(1) });
+    place(&mut pool, &Rollout { revision: 1, ..rollout(1) });
     pool.score(Score { revision: 1, ..score(1, 1) });
     pool.hint(Hint { revision: 1, ..hint(1, HintStatus::NoHint) });
     assert_eq!(pool.wanted(), [TurnId(1)]);
@@ -336,12 +340,12 @@ fn late_feedback_reopens_a_turn_that_had_no_next_state() {
 fn what_is_known_later_counts_once_it_is_judged() {
     let mut pool = Pool::new(LIMITS);
     pool.turn(turn(1));
-    pool.rollout(&rollout(1));
+    place(&mut pool, &rollout(1));
     pool.score(score(1, 1));
     pool.hint(hint(1, HintStatus::NoHint));
     pool.settle();
     assert_eq!(pool.batch(Closing { size: 1, ..FULL }, 0).unwrap()[0].reward, 1.0);
-    pool.rollout(&Rollout { revision: 1, ..rollout(1) });
+    place(&mut pool, &Rollout { revision: 1, ..rollout(1) });
     pool.settle();
     assert_eq!(pool.ready(), 0, "what was judged of less does not count any more");
     pool.hint(Hint { revision: 1, ..hint(1, HintStatus::NoHint) });
@@ -352,16 +356,35 @@ fn what_is_known_later_counts_once_it_is_judged() {
 }
 
 #[test]
+fn what_a_method_had_no_use_for_is_open_again_when_more_is_known() {
+    let mut pool = Pool::new(Limits { method: Method::Binary, ..LIMITS });
+    pool.turn(turn(1));
+    place(&mut pool, &rollout(1));
+    pool.score(score(1, 0));
+    pool.hint(hint(1, HintStatus::Accepted));
+    let rejected = pool.settle();
+    let neutral = RejectedTurn { turn_id: TurnId(1), reason: Rejection::Neutral, revision: 0 };
+    assert_eq!(rejected, [neutral]);
+    pool.step(&Step { rejected, ..trained(&[], 1) });
+    assert_eq!(pool.ledger().state(TurnId(1)), Some(TurnState::Rejected(Rejection::Neutral)));
+    place(&mut pool, &Rollout { revision: 1, ..rollout(1) });
+    pool.score(Score { revision: 1, ..score(1, -1) });
+    assert_eq!(pool.wanted(), [TurnId(1)]);
+    pool.turn(turn(1));
+    assert_eq!((pool.settle(), pool.ready()), (vec![], 1));
+}
+
+#[test]
 fn tokens_are_wanted_when_their_feedback_is_there() {
     let mut pool = Pool::new(LIMITS);
     pool.recorded(TurnId(1), TurnStatus::Answered);
-    pool.rollout(&rollout(1));
+    place(&mut pool, &rollout(1));
     assert_eq!((pool.settle(), pool.wanted()), (vec![], vec![]));
     pool.score(score(1, 0));
     assert_eq!(pool.wanted(), []);
     pool.hint(hint(1, HintStatus::NoHint));
     assert_eq!((pool.settle(), pool.wanted()), (vec![], vec![]), "neutral");
-    pool.rollout(&Rollout { revision: 1, ..rollout(1) });
+    place(&mut pool, &Rollout { revision: 1, ..rollout(1) });
     pool.score(Score { revision: 1, ..score(1, 1) });
     pool.hint(Hint { revision: 1, ..hint(1, HintStatus::NoHint) });
     assert_eq!(pool.settle(), []);
@@ -374,9 +397,9 @@ fn tokens_are_wanted_when_their_feedback_is_there() {
 fn side_turns_and_retries_are_left_to_the_ledger() {
     let mut pool = Pool::new(LIMITS);
     pool.turn(turn(1));
-    pool.rollout(&Rollout { kind: TurnKind::Side, ..rollout(1) });
+    place(&mut pool, &Rollout { kind: TurnKind::Side, ..rollout(1) });
     pool.turn(turn(2));
-    pool.rollout(&Rollout { retry_of: Some(TurnId(1)), next_state: None, ..rollout(2) });
+    place(&mut pool, &Rollout { retry_of: Some(TurnId(1)), next_state: None, ..rollout(2) });
     pool.score(score(2, 1));
     pool.hint(hint(2, HintStatus::NoHint));
     assert_eq!(pool.settle(), []);

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use super::batch::Pool;
 use crate::events::emit;
 use crate::events::train::SegmentUnread;
-use crate::rollout::{Deployment, Hint, Rollout, Score, Step, Turn, TurnId};
-use crate::store::{Finder, Polled, Store, Tail, TurnPart};
+use crate::rollout::{Deployment, Hint, Score, Step, Turn, TurnId};
+use crate::store::{Finder, Polled, RolloutPart, Store, Tail, TurnPart};
 
 /// A reader of each table that the trainer follows.
 pub struct Rows {
     steps: Tail<Step>,
     deployments: Tail<Deployment>,
     turns: Tail<TurnPart>,
-    rollouts: Tail<Rollout>,
+    rollouts: Tail<RolloutPart>,
     scores: Tail<Score>,
     hints: Tail<Hint>,
     /// Tokens are read when their feedback is there.
@@ -42,12 +42,15 @@ impl Rows {
         let steps = whole(self.steps.poll());
         steps.iter().for_each(|row| pool.step(row));
         whole(self.deployments.poll()).iter().for_each(|row| pool.deployment(row));
+        // The later stages first: whatever a verdict is about is then known in the same look.
+        whole(self.scores.poll()).into_iter().for_each(|row| pool.score(row));
+        whole(self.hints.poll()).into_iter().for_each(|row| pool.hint(row));
         for row in whole(self.turns.poll()) {
             pool.recorded(row.turn_id, row.status);
         }
-        whole(self.rollouts.poll()).iter().for_each(|row| pool.rollout(row));
-        whole(self.scores.poll()).into_iter().for_each(|row| pool.score(row));
-        whole(self.hints.poll()).into_iter().for_each(|row| pool.hint(row));
+        for row in whole(self.rollouts.poll()) {
+            pool.placement(row.turn_id, row.placement);
+        }
         for turn in pool.wanted() {
             self.fetch(turn, pool);
         }

@@ -262,6 +262,7 @@ impl Trainer {
         let aside = |sample: &Sample| RejectedTurn {
             turn_id: sample.turn_id,
             reason: Rejection::Quarantined,
+            revision: 0,
         };
         let step = self.note(batch.iter().map(aside).collect(), Vec::new());
         self.record(&step)?;

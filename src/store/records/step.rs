@@ -30,6 +30,7 @@ impl Record for Step {
                     batch
                         .text("turn_id", turns.iter().map(|t| t.turn_id.to_string()))
                         .text("reason", turns.iter().map(|t| t.reason.label()))
+                        .numbers::<UInt32Type>("revision", turns.iter().map(|t| t.revision))
                 },
             )
             .struct_lists(
@@ -53,11 +54,7 @@ impl Part for Step {
         let mut parent = columns.numbers::<UInt64Type>("parent")?;
         let mut method = columns.text("method")?;
         let mut trained = columns.struct_lists("trained", trained)?;
-        let mut rejected = columns.struct_lists("rejected", |columns| {
-            let mut turn_id = columns.turn_ids("turn_id")?;
-            let mut reason = columns.labels("reason", Rejection::from_label)?;
-            columns.rows(|| Ok(RejectedTurn { turn_id: turn_id.take()?, reason: reason.take()? }))
-        })?;
+        let mut rejected = columns.struct_lists("rejected", rejected)?;
         let mut metrics = columns.struct_lists("metrics", |columns| {
             let mut name = columns.text("name")?;
             let mut value = columns.numbers::<Float64Type>("value")?;
@@ -89,6 +86,20 @@ fn trained(columns: &Columns<'_>) -> Result<Vec<TrainedTurn>, Mismatch> {
             signal: signal.take()?,
             reward: reward.take()?,
             tokens: tokens.take()?,
+        })
+    })
+}
+
+fn rejected(columns: &Columns<'_>) -> Result<Vec<RejectedTurn>, Mismatch> {
+    let mut turn_id = columns.turn_ids("turn_id")?;
+    let mut reason = columns.labels("reason", Rejection::from_label)?;
+    let mut revision =
+        columns.since(3, "revision", 0, |columns, name| columns.numbers::<UInt32Type>(name))?;
+    columns.rows(|| {
+        Ok(RejectedTurn {
+            turn_id: turn_id.take()?,
+            reason: reason.take()?,
+            revision: revision.take()?,
         })
     })
 }
