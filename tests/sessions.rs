@@ -34,8 +34,8 @@ struct Table {
     written: usize,
 }
 
-/// Closed, next state, times regenerated, time of the rating.
-type Evidence = [i64; 4];
+/// Closed, next state, times regenerated, another reply gone on with, time of the rating.
+type Evidence = [i64; 5];
 
 fn evidence(row: &Rollout) -> Evidence {
     let rated_at = row.rated.as_ref().map(|rated| rated.given_at_us);
@@ -43,6 +43,7 @@ fn evidence(row: &Rollout) -> Evidence {
         row.closed_by.is_some().into(),
         row.next_state.is_some().into(),
         row.regenerated.into(),
+        (row.abandoned && row.regenerated > 0).into(),
         rated_at.unwrap_or(i64::MIN),
     ]
 }
@@ -371,6 +372,16 @@ fn captured(folder: &Path) -> Vec<(String, Step)> {
     paths.iter().enumerate().map(step).collect()
 }
 
+/// Sessions by order of appearance, and the generations of what is main.
+fn numbered(places: &[(String, String, TurnKind)]) -> (Vec<usize>, Vec<usize>) {
+    let (mut sessions, mut generations) = (Names::default(), Names::default());
+    let main = places.iter().filter(|(_, _, kind)| *kind == TurnKind::Main);
+    (
+        places.iter().map(|(session, _, _)| sessions.number(session)).collect(),
+        main.map(|(_, generation, _)| generations.number(generation)).collect(),
+    )
+}
+
 /// `OPENCLAW_RL_CAPTURES` names the folder of the recorded requests.
 #[test]
 fn the_recorded_requests_of_the_real_client_agree() {
@@ -386,15 +397,31 @@ fn the_recorded_requests_of_the_real_client_agree() {
     }
     let compared = named_in_the_text(&bare);
     assert_eq!(shape(&with, &compared), shape(&bare, &compared), "\n{story}");
+    let (mut by_header, mut found) = (Vec::new(), Vec::new());
     for (name, step) in names.iter().zip(&steps) {
         let Step::Turn(turn) = step else { continue };
         let keys: Value = serde_json::from_str(&turn.session_keys).unwrap();
         let row = &bare.rows[&turn.turn_id];
+        let header = keys["x-session-id"].as_str().and_then(|id| id.rsplit_once(':'));
+        if let Some(header) = header {
+            let named = &with.rows[&turn.turn_id];
+            assert_eq!((&*named.session_id, &*named.generation), header, "{name}\n{story}");
+        }
+        if let Some((id, generation)) = header.filter(|_| compared.contains(&turn.turn_id)) {
+            by_header.push((id.to_owned(), format!("{id}/{generation}"), row.kind));
+            found.push((
+                row.session_id.clone(),
+                format!("{}/{}", row.session_id, row.generation),
+                row.kind,
+            ));
+        }
         let stated = keys["x-turn-type"].as_str();
         // The client describes an image with the provider of the conversation.
         let agrees = stated.is_none_or(|stated| stated == row.kind.label());
         assert!(agrees || row.placed_by.ends_with(";image"), "{name}: {stated:?}\n{story}");
     }
+    assert!(!found.is_empty());
+    assert_eq!(numbered(&found), numbered(&by_header), "\n{story}");
     if std::env::var_os("OPENCLAW_RL_TELL").is_some() {
         panic!("\n{story}");
     }

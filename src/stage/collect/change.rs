@@ -49,6 +49,7 @@ impl Late {
         let mut changed = false;
         if row.next_state.is_none() && self.next_state.is_some() {
             row.next_state = self.next_state;
+            row.abandoned = self.abandoned || row.abandoned && row.regenerated > 0;
             changed = true;
         }
         if self.regenerated > row.regenerated {

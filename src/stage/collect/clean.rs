@@ -10,6 +10,8 @@ use sha2::{Digest as _, Sha256};
 use crate::client::{self, HEARTBEAT_POLL, UserText};
 use crate::rollout::Rating;
 
+use super::place;
+
 /// The first half of the SHA-256 of something cleaned.
 pub type Digest = [u8; 16];
 
@@ -111,7 +113,8 @@ impl Conversation {
     }
 
     fn said(&mut self, sent_at: usize, text: String, queued: bool, message: &Value) {
-        let command = client::command(&text);
+        let typed = typed(&message["content"]);
+        let command = client::command(typed.as_deref().unwrap_or(&text));
         self.answers_command = command.is_some();
         self.command = command.map(|(rating, words)| (rating, words.map(str::to_owned)));
         if self.command.is_some() {
@@ -140,11 +143,15 @@ impl Conversation {
         chain
     }
 
-    /// The messages after the first `count` cleaned ones, as they were sent but with the user's
-    /// text cleaned; the client's own messages are left out.
+    /// The messages after the first `count` cleaned ones up to a further reply, as they were sent
+    /// but with the user's text cleaned; the client's own messages are left out.
     pub fn after(&self, count: usize) -> Vec<Value> {
+        let is_own =
+            |message: &Clean| message.role == Role::User && place::is_housekeeping(&message.text);
         self.messages[count.min(self.messages.len())..]
             .iter()
+            .take_while(|message| message.role != Role::Assistant)
+            .filter(|message| !is_own(message))
             .map(|message| {
                 let mut sent = self.sent[message.sent_at].clone();
                 let plain = sent["content"].is_string() || only_text(&sent["content"]);
@@ -255,6 +262,16 @@ fn flatten(content: &Value) -> String {
     }
 }
 
+/// What the user typed, where something else stands beside it.
+fn typed(content: &Value) -> Option<String> {
+    let parts = content.as_array().filter(|_| !only_text(content))?;
+    let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
+    match client::user_text(&texts.join("\n")) {
+        UserText::Said { text, .. } => Some(text),
+        _ => None,
+    }
+}
+
 fn only_text(content: &Value) -> bool {
     content.as_array().is_some_and(|parts| parts.iter().all(|part| part["text"].is_string()))
 }
@@ -317,6 +334,17 @@ mod tests {
         assert_eq!(conversation.last_user, "b");
         let early = messages.as_array().unwrap()[..5].to_vec();
         assert_eq!(Conversation::parse(&Value::from(early).to_string()).unwrap().command, None);
+    }
+
+    #[test]
+    fn a_command_is_what_was_typed_beside_a_picture() {
+        let image = serde_json::json!({"type": "image_url", "image_url": {"url": "data:x"}});
+        let text = serde_json::json!({"type": "text", "text": "/bad crop it"});
+        for parts in [[&text, &image], [&image, &text]] {
+            let messages = serde_json::json!([{"role": "user", "content": parts}]).to_string();
+            let command = Conversation::parse(&messages).unwrap().command;
+            assert_eq!(command, Some((Rating::Down, Some("crop it".to_owned()))));
+        }
     }
 
     #[test]

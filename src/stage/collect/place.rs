@@ -33,6 +33,9 @@ const SESSION_KEYS: &[&str] = &[
     "x-litellm-trace-id",
 ];
 
+/// Those of clients that may leave the history to the server; all others are known to send it.
+pub const NO_HISTORY: &[&str] = &["x-session-id", "body.session_id", "body.conversation"];
+
 /// The key of the reply that a chat page is making: another one with the same history asks for
 /// another reply, the same one is the same attempt.
 const MESSAGE_KEY: &str = "x-openwebui-message-id";
@@ -70,15 +73,24 @@ const fn in_system(name: &'static str, text: &'static str) -> Mark {
     Mark { name, at: Where::InSystem, text }
 }
 
-/// Marks of side requests, by client. They count even over a header that says `main`.
-const MARKS: &[Mark] = &[
-    // OpenClaw
+/// Marks of the OpenClaw client's own user messages, which it may leave in the history of the
+/// conversation. They count even over a header that says `main`.
+const OPENCLAW_MARKS: &[Mark] = &[
     user("heartbeat", "Follow the heartbeat monitor scratch"),
     user("heartbeat", HEARTBEAT_POLL),
     user("memory_flush", "Pre-compaction memory flush"),
     user("cron", "[cron:"),
+    user("cron", "A scheduled reminder has been triggered."),
+    user("cron", "A scheduled cron event was triggered"),
     user("subagent", "[Subagent Context]"),
     user("background_task", "A background task completed."),
+    user("background_task", "An async command you ran earlier"),
+    user("background_task", "An async command completion event was triggered"),
+];
+
+/// Marks of other side requests, by client.
+const MARKS: &[Mark] = &[
+    // OpenClaw
     system("summary", "You are a context summarization assistant"),
     system("recap", "Write an Activity recap"),
     system("image", "Describe the image."),
@@ -286,6 +298,11 @@ pub fn is_agent(conversation: &Conversation) -> bool {
     conversation.system.contains(AGENT)
 }
 
+/// Whether the OpenClaw client itself wrote a user message.
+pub fn is_housekeeping(text: &str) -> bool {
+    OPENCLAW_MARKS.iter().any(|mark| text.starts_with(mark.text))
+}
+
 /// What makes a request side, apart from its texts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Signs {
@@ -308,7 +325,7 @@ pub struct Signs {
 /// The rule that makes a request side, or `None` if it is main.
 pub fn side(conversation: &Conversation, signs: Signs) -> Option<&'static str> {
     let system = conversation.system.trim_start_matches(|c: char| c.is_whitespace() || c == '-');
-    let marked = MARKS.iter().find(|mark| match mark.at {
+    let marked = OPENCLAW_MARKS.iter().chain(MARKS).find(|mark| match mark.at {
         Where::LastUser => conversation.last_user.starts_with(mark.text),
         Where::System => system.starts_with(mark.text),
         Where::InSystem => system.contains(mark.text),
@@ -432,7 +449,7 @@ mod tests {
 
     #[test]
     fn every_mark_makes_a_request_side_even_over_a_main_header() {
-        for mark in MARKS {
+        for mark in OPENCLAW_MARKS.iter().chain(MARKS) {
             let role = if mark.at == Where::LastUser { "user" } else { "system" };
             let text = format!("{} and more", mark.text);
             if mark.text == HEARTBEAT_POLL {

@@ -1,5 +1,7 @@
 //! A turn of a session, as later requests may refer to it.
 
+use std::mem;
+
 use crate::rollout::{ClosedBy, FinishReason, Rated, Rollout, TurnId};
 
 use super::change::{self, Change, Late};
@@ -29,6 +31,10 @@ pub struct Point {
     pub system: Digest,
     /// Number of cleaned messages of the history.
     pub count: usize,
+    /// Its history holds no reply that is known: another conversation may begin with it too.
+    pub begins: bool,
+    /// Its request holds no reply at all.
+    pub bare: bool,
     /// The reply holds neither text nor calls.
     pub empty: bool,
     pub cancelled: bool,
@@ -65,6 +71,8 @@ impl Point {
             tail: request.tail(),
             system: request.system,
             count: request.len(),
+            begins: false,
+            bare: request.answered() == 0,
             empty: request.reply.text.is_empty() && request.reply.calls.is_none(),
             cancelled: turn.finish_reason == FinishReason::Cancelled,
             again,
@@ -121,6 +129,19 @@ impl Point {
         is_it.then_some(at + 1)
     }
 
+    /// Whether the reply that stands as cleaned message `at` of `request` is this turn's, and not
+    /// this point's although it looks like it.
+    fn owns(&self, request: &Request<'_>, at: usize, point: &Self) -> bool {
+        if self.turn_id == point.turn_id {
+            return false;
+        }
+        let answers = self.count == at && request.chain.get(at) == Some(&self.history);
+        let messages = &request.conversation.messages;
+        let given = messages.get(at).is_some_and(|message| message.digest == self.reply);
+        answers && self.history != point.history
+            || given && self.reply != point.reply && !self.empty && self.last == point.last
+    }
+
     /// The client kept this reply, but trimmed it or took something out.
     pub fn was_rewritten(&self, request: &Request<'_>) -> bool {
         if request.chain.get(self.count) != Some(&self.history) {
@@ -150,9 +171,9 @@ impl Point {
     /// Whether `request` asks again for what this turn answered.
     pub fn is_repeated_by(&self, request: &Request<'_>, idle_us: i64) -> bool {
         if request.history() == self.history {
-            let first_words = !request.named() && self.count <= 1;
+            let begins = !request.named() && self.begins;
             let quiet_us = request.turn.received_at_us.saturating_sub(self.finished_at_us);
-            return !first_words
+            return !begins
                 || request.system == self.system && !self.continued && quiet_us < idle_us;
         }
         if !self.waiting {
@@ -194,15 +215,24 @@ impl Point {
         Some(Change::Row((**row).clone()))
     }
 
+    /// The client left it out, or it was not heard to its end. A reply that another one was wanted
+    /// for and gone on with stays left out, whatever is said of it later.
+    const fn is_abandoned(&self) -> bool {
+        self.cancelled || self.left_out && (!self.has_next || self.regenerated > 0)
+    }
+
     /// A request went past it: `next` is what followed its reply. Its text is dropped.
     pub fn pass(&mut self, next: Option<String>, by: ClosedBy, at_us: i64) -> Option<Change> {
         self.waiting = false;
         let news = !self.has_next && next.is_some();
         self.has_next |= news;
-        let abandoned = self.cancelled || self.left_out && !self.has_next;
+        let abandoned = self.is_abandoned();
+        let replaced = abandoned && self.regenerated > 0;
+        let regenerated = self.regenerated;
         let Some(mut row) = self.row.take() else {
-            let late = Late { next_state: next, abandoned, ..Late::about(self.turn_id) };
-            return news.then_some(Change::Late(late));
+            let about = Late::about(self.turn_id);
+            let late = Late { next_state: next, abandoned, regenerated, ..about };
+            return (news || replaced).then_some(Change::Late(late));
         };
         let open = row.closed_by.is_none();
         if open {
@@ -212,8 +242,9 @@ impl Point {
         if news {
             row.next_state = next;
         }
+        let replaced = replaced && !row.abandoned;
         row.abandoned = abandoned;
-        (open || news).then_some(Change::Row(*row))
+        (open || news || replaced).then_some(Change::Row(*row))
     }
 
     /// Adds an explicit verdict.
@@ -234,36 +265,60 @@ impl Point {
         self.count_regenerated(1)
     }
 
-    /// It idles out; `other` says that a reply to the same words was gone on with: if it was not
-    /// this one, the user wanted that one. Whoever calls this closes it.
-    pub fn settle(&mut self, other: bool) {
-        let unsure = std::mem::take(&mut self.unsure);
-        if other && !self.continued {
-            self.left_out = true;
-            self.count_regenerated(unsure);
+    /// Its session idles out, and another reply to the same words was gone on with: if this one was
+    /// not, the user wanted that one. A row that is open yet is for the caller to close.
+    pub fn settle(&mut self) -> Option<Change> {
+        if !self.waiting || self.continued {
+            return None;
         }
+        self.left_out = true;
+        let unsure = mem::take(&mut self.unsure);
+        let open = self.is_open();
+        let known = self.row.as_ref().is_some_and(|row| row.abandoned);
+        if let Some(row) = self.row.as_mut() {
+            row.abandoned = true;
+        }
+        if unsure == 0 && (known || self.regenerated == 0) {
+            return None;
+        }
+        self.count_regenerated(unsure).filter(|_| !open)
     }
 
     fn count_regenerated(&mut self, times: u32) -> Option<Change> {
         self.regenerated += times;
-        let regenerated = self.regenerated;
+        let (regenerated, abandoned) = (self.regenerated, self.left_out);
         Some(match self.row.as_mut() {
             Some(row) => {
                 row.regenerated = regenerated;
                 Change::Row((**row).clone())
             }
-            None => Change::Late(Late { regenerated, ..Late::about(self.turn_id) }),
+            None => Change::Late(Late { regenerated, abandoned, ..Late::about(self.turn_id) }),
         })
     }
 }
 
 /// Which of the waiting turns the request goes on with, and behind how many of its cleaned
 /// messages: the first whose reply stands in it as it was given, else the last whose reply may.
+/// A reply that was another turn's is not taken for it.
 pub fn kept(points: &[Point], request: &Request<'_>, strict: bool) -> Option<(usize, usize)> {
     let waiting = || points.iter().enumerate().filter(|(_, point)| point.waiting);
-    let found = waiting().find_map(|(at, point)| Some((at, point.position(request)?)));
+    let own = |(at, count): (usize, usize)| {
+        let others = || points.iter().any(|other| other.owns(request, count - 1, &points[at]));
+        (count > 0 && !others()).then_some((at, count))
+    };
+    let found = waiting().find_map(|(at, point)| own((at, point.position(request)?)));
     if found.is_some() || strict {
         return found;
     }
-    waiting().rev().find_map(|(at, point)| Some((at, point.loose_position(request)?)))
+    waiting().rev().find_map(|(at, point)| own((at, point.loose_position(request)?)))
+}
+
+/// The last turn that was passed without a next state and that the request goes on with all the
+/// same: the user turned back to it.
+pub fn returned_to(points: &[Point], request: &Request<'_>) -> Option<(usize, usize)> {
+    let returned = points.iter().enumerate().filter(|(_, point)| {
+        let goes_on = request.chain.get(point.count + 1) == Some(&point.continuation);
+        !point.waiting && !point.has_next && !point.empty && goes_on
+    });
+    returned.map(|(at, point)| (at, point.count + 1)).max_by_key(|(_, count)| *count)
 }

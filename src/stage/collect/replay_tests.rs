@@ -119,8 +119,8 @@ fn script(seed: u64) -> Vec<Step> {
     steps
 }
 
-/// Closed, next state, times regenerated, time of the rating.
-type Evidence = [i64; 4];
+/// Closed, next state, times regenerated, another reply gone on with, time of the rating.
+type Evidence = [i64; 5];
 
 fn evidence(row: &Rollout) -> Evidence {
     let rated_at = row.rated.as_ref().map(|rated| rated.given_at_us);
@@ -128,6 +128,7 @@ fn evidence(row: &Rollout) -> Evidence {
         row.closed_by.is_some().into(),
         row.next_state.is_some().into(),
         row.regenerated.into(),
+        (row.abandoned && row.regenerated > 0).into(),
         rated_at.unwrap_or(i64::MIN),
     ]
 }

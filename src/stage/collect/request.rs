@@ -47,6 +47,11 @@ impl<'a> Request<'a> {
         self.stated.session.is_some()
     }
 
+    /// Whether its client may send nothing but what is new, and not the conversation so far.
+    pub fn may_lack_history(&self) -> bool {
+        self.stated.session.as_ref().is_some_and(|(_, rule)| place::NO_HISTORY.contains(rule))
+    }
+
     pub fn len(&self) -> usize {
         self.conversation.messages.len()
     }
@@ -106,12 +111,9 @@ fn tail(user: &str, asked: &Digest, reply: &Digest) -> Digest {
 
 /// What follows the first `count` cleaned messages of the request; `None` if nothing does.
 ///
-/// It ends at a further reply, which answered housekeeping in between (a heartbeat, say): what
-/// the user says after that one reacts to it.
+/// It ends at a further reply, which answered housekeeping in between (a reminder, say): what the
+/// user says after that one reacts to it.
 pub fn next_state(request: &Request<'_>, count: usize) -> Option<String> {
-    let mut after = request.conversation.after(count);
-    if let Some(further) = after.iter().position(|message| message["role"] == "assistant") {
-        after.truncate(further);
-    }
+    let after = request.conversation.after(count);
     (!after.is_empty()).then(|| Value::from(after).to_string())
 }

@@ -7,7 +7,7 @@ use crate::rollout::{ClosedBy, Rollout, TurnId, TurnKind};
 use super::change::Change;
 use super::clean::Digest;
 use super::place::{self, Again, Seen};
-use super::point::{Point, kept};
+use super::point::{Point, kept, returned_to};
 use super::request::{Request, next_state};
 
 /// Turns of one session that may wait for the same next state.
@@ -29,6 +29,8 @@ pub struct Session {
     restarts: u32,
     /// The client names it; else it was found by what it said.
     pub named: bool,
+    /// Its client sends nothing but what is new.
+    no_history: bool,
     pub next_index: u32,
     pub marks: Seen,
     pub points: Vec<Point>,
@@ -59,6 +61,7 @@ impl Session {
             first: request.first_words(),
             restarts: 0,
             named: request.named(),
+            no_history: false,
             next_index: 0,
             marks: Seen::default(),
             points: Vec::new(),
@@ -86,10 +89,10 @@ impl Session {
             Some(stated) => *stated != self.generation,
             None => agent && request.first_words() != self.first,
         };
-        let alike = |point: &&Point| point.waiting && point.history == request.history();
+        let alike =
+            |point: &&Point| point.waiting && point.begins && point.history == request.history();
         let crowded = !self.named
             && request.stated.choice.is_none()
-            && request.len() <= 1
             && self.points.iter().filter(alike).count() >= ALIKE_MAX;
         if self.named && moved_on || crowded {
             return None;
@@ -103,6 +106,9 @@ impl Session {
         let latest = self.repeated(request, idle_us)?;
         let agent = self.marks.agent || place::is_agent(&request.conversation);
         let why = latest.why_again(request, agent);
+        if (why == Again::Regenerated || !latest.waiting) && self.followed(request).is_some() {
+            return None;
+        }
         let first = |point: &&Point| {
             why == Again::Choice && point.received_at_us == request.turn.received_at_us
         };
@@ -119,7 +125,7 @@ impl Session {
         let original = self.points.iter().position(|point| point.turn_id == original);
         for at in [original, latest.filter(|at| Some(*at) != original)].into_iter().flatten() {
             let point = &mut self.points[at];
-            let sure = self.named || point.count > 1;
+            let sure = self.named || !point.begins;
             out.extend(point.regenerate(sure));
         }
     }
@@ -127,9 +133,13 @@ impl Session {
     /// The user went back to an earlier turn: what was said after it is left out.
     pub fn go_back(&mut self, request: &Request<'_>, out: &mut Vec<Change>) {
         let history = request.history();
-        let Some(count) = self.points.iter().find(|p| p.history == history).map(|p| p.count) else {
+        let Some(earlier) = self.points.iter().find(|point| point.history == history) else {
             return;
         };
+        if earlier.begins && !self.named {
+            return;
+        }
+        let count = earlier.count;
         let at_us = request.turn.received_at_us;
         let later = |point: &&mut Point| point.waiting && point.count > count;
         for point in self.points.iter_mut().filter(later) {
@@ -146,16 +156,33 @@ impl Session {
         let exact = self.points.iter().rposition(|point| point.position(request) == Some(end));
         let at = exact.or_else(|| {
             self.points.iter().rposition(|point| point.is_repeated_by(request, idle_us))
-        })?;
+        });
+        let at = at.or_else(|| self.followed(request))?;
         self.points.get_mut(at)
     }
 
     /// A main request of a session that the client names: it closes what waits.
     pub fn continue_line(&mut self, request: &Request<'_>, out: &mut Vec<Change>) {
-        let generation = self.next_generation(request);
+        let followed = self.followed(request);
+        let generation = match followed {
+            Some(_) => self.generation.clone(),
+            None => self.next_generation(request),
+        };
         let moved_on = self.generation != generation;
-        let kept = kept(&self.points, request, moved_on);
+        self.no_history = followed.is_some();
+        let mut kept = match followed {
+            Some(at) => Some((at, 0)),
+            None => kept(&self.points, request, moved_on),
+        };
         let at_us = request.turn.received_at_us;
+        if let Some((at, count)) = returned_to(&self.points, request)
+            && kept.is_none_or(|(_, kept)| count > kept)
+        {
+            kept = None;
+            self.points[at].continued = true;
+            let next = next_state(request, count);
+            out.extend(self.points[at].pass(next, ClosedBy::NextTurn, at_us));
+        }
         for (at, point) in self.points.iter_mut().enumerate().filter(|(_, p)| p.waiting) {
             let count = kept.filter(|(kept, _)| *kept == at).map(|(_, count)| count);
             let next = count.and_then(|count| next_state(request, count));
@@ -172,6 +199,26 @@ impl Session {
             self.next_index = 0;
             self.marks = Seen::default();
         }
+    }
+
+    /// The waiting turn that a request of a client which sends no history follows: nothing but its
+    /// user's words, and the request before held nothing else either.
+    fn followed(&self, request: &Request<'_>) -> Option<usize> {
+        let stated = request.stated.generation.as_ref();
+        let moved_on = stated.is_some_and(|stated| *stated != self.generation);
+        let agent = self.marks.agent || place::is_agent(&request.conversation);
+        if !request.may_lack_history() || agent || moved_on || request.answered() > 0 {
+            return None;
+        }
+        let at = self.points.iter().rposition(|point| point.waiting)?;
+        let last = &self.points[at];
+        let mut waiting = self.points.iter().filter(|point| point.waiting);
+        let alone = waiting.all(|point| point.history == last.history);
+        // The same words may ask for another reply; more words behind them leave the reply out.
+        let begins_alike = last.count > 0 && request.chain.get(last.count) == Some(&last.history);
+        let same = request.history() == last.history;
+        let next = if same { self.no_history } else { !begins_alike };
+        (last.bare && alone && next).then_some(at)
     }
 
     /// The generation that a request belongs to.
@@ -221,7 +268,7 @@ impl Session {
         let same = |other: &Point| {
             other.turn_id != point.turn_id && other.history == point.history && other.continued
         };
-        point.count <= 1 && !point.continued && self.points.iter().any(same)
+        point.begins && !point.continued && self.points.iter().any(same)
     }
 
     /// A main request that goes on with the reply of a turn: it closes that turn, and those that
@@ -242,7 +289,7 @@ impl Session {
         out.extend(parent.pass(next, ClosedBy::NextTurn, at_us));
         for point in self.points.iter_mut().filter(|point| point.waiting) {
             let sibling = point.history == history;
-            if sibling && (point.continuation == continuation || point.count > 1) {
+            if sibling && (point.continuation == continuation || !point.begins) {
                 point.left_out = point.continuation != continuation;
                 out.extend(point.pass(None, ClosedBy::NextTurn, at_us));
             } else if edited && point.count > count {
@@ -282,7 +329,14 @@ impl Session {
         out.push(Change::Row(row.clone()));
         self.marks.agent |= place::is_agent(&request.conversation);
         self.marks.tools |= request.has_tools;
-        self.points.push(Point::new(request, again, row));
+        let alike = self.points.iter().find(|point| point.history == request.history());
+        let begins = match again {
+            Some(_) => alike.is_some_and(|point| point.begins),
+            None => !self.named && self.points.is_empty(),
+        };
+        let mut point = Point::new(request, again, row);
+        point.begins = begins;
+        self.points.push(point);
         self.seen_us = turn.received_at_us.max(turn.finished_at_us).max(self.seen_us);
         let waiting = self.points.iter().filter(|point| point.waiting).count();
         if waiting > WAITING_MAX {
@@ -334,15 +388,14 @@ impl Session {
 
     /// It was quiet for the idle time-out: of two replies to the same first words, the one that
     /// nothing went on with was not wanted.
-    pub fn settle(&mut self) {
+    pub fn settle(&mut self, out: &mut Vec<Change>) {
         if self.named {
             return;
         }
         let went_on: Vec<Digest> =
             self.points.iter().filter(|point| point.continued).map(|p| p.history).collect();
-        for point in self.points.iter_mut().filter(|point| point.is_open()) {
-            point.settle(went_on.contains(&point.history));
-        }
+        let others = self.points.iter_mut().filter(|point| went_on.contains(&point.history));
+        out.extend(others.filter_map(Point::settle));
     }
 
     /// Closes what is open.

@@ -163,7 +163,7 @@ impl Sessions {
             if at > now_us {
                 break;
             }
-            self.with(slot, Session::settle);
+            self.with(slot, |session| session.settle(&mut out));
             self.close_session(slot, ClosedBy::IdleTimeout, at, &mut out);
         }
         out
