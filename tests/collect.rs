@@ -7,7 +7,7 @@ use openclaw_rl::events::{heartbeat, now_us};
 use openclaw_rl::fault::Explain;
 use openclaw_rl::rollout::{ClosedBy, Feedback, Rated, Rating, Rollout, Turn, TurnId, TurnStatus};
 use openclaw_rl::stage::collect::{CollectError, CollectSummary, run};
-use openclaw_rl::store::{Table, write_file};
+use openclaw_rl::store::{Table, rows_of, write_file};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -207,6 +207,28 @@ async fn a_daemon_gives_each_turn_its_row_at_once_and_closes_what_is_open_when_i
     let (summary, ()) = tokio::join!(follow(&house, placed), write);
     let lag = summary.lag_ms_p95.expect("a lag");
     assert!(lag < 5_000, "{lag}");
+}
+
+#[tokio::test]
+async fn a_daemon_that_finds_much_at_once_does_not_hold_it_all_back() {
+    let house = house();
+    let start = now_us() - 3_600 * SECOND;
+    let mut turns: Vec<Turn> =
+        (0..1_100).map(|number| turn(number, start, &json!([user("a")]), "A")).collect();
+    turns.iter_mut().for_each(|turn| turn.session_keys = r#"{"x-turn-type":"side"}"#.to_owned());
+    // Of the first ones the lag is an hour.
+    turns[1_030..].iter_mut().for_each(|turn| turn.finished_at_us = now_us());
+    let write = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        house.write(&turns);
+    };
+    let (summary, ()) = tokio::join!(follow(&house, |rows| rows.len() == turns.len()), write);
+    assert_eq!((summary.placed, summary.side), (1_100, 1_100));
+    let segments = house.store.segments(Table::Rollouts).unwrap();
+    let rows: Vec<u64> =
+        segments.iter().map(|path| rows_of(path, Table::Rollouts).unwrap()).collect();
+    assert_eq!(rows, [1_000, 24, 76], "what is closed is written before all is read");
+    assert!(summary.lag_ms_p50 > Some(1_000_000), "{summary:?}");
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use openclaw_rl::rollout::{ClosedBy, Feedback, Rated, Rating, Rollout, Score, Turn};
-use openclaw_rl::store::{read_file, write_file};
+use openclaw_rl::rollout::{ClosedBy, Feedback, Rated, Rating, Rollout, Score, ScoreStatus, Turn};
+use openclaw_rl::store::{Record, read_file, write_file};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
 use crate::judging::{House, SECOND, assistant, house, turn, user};
@@ -101,6 +103,70 @@ fn files_give_what_a_home_gives_with_one_row_for_each_turn() {
     let summary = summary(&["score", "--input", text(&rollouts), "--output", text(&scores)]);
     assert_eq!(summary["scores"].as_u64(), Some(read_file::<Score>(&scores).unwrap().len() as u64));
     assert!(summary["scores"].as_u64() > Some(0), "{summary}");
+}
+
+/// Writes rows as another tool would: the columns, and nothing that says whose they are.
+fn write_unnamed<R: Record>(path: &Path, rows: &[R]) {
+    write_file(path, rows).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap()).unwrap();
+    let batches: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
+    // Of our metadata nothing stands in the columns' schema.
+    let schema = batches[0].schema();
+    let mut writer = ArrowWriter::try_new(fs::File::create(path).unwrap(), schema, None).unwrap();
+    batches.iter().for_each(|batch| writer.write(batch).unwrap());
+    writer.close().unwrap();
+}
+
+#[test]
+fn files_of_other_tools_are_of_the_table_whose_name_they_or_their_directory_have() {
+    let turns = turns();
+    let given_at_us = turns[3].finished_at_us + SECOND;
+    let verdict = |turn: &Turn, rating| Feedback {
+        turn_id: turn.turn_id,
+        user: String::new(),
+        rated: Rated { rating, text: None, given_at_us },
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (input, output) = (dir.path().join("in"), dir.path().join("out.parquet"));
+    for part in ["", "feedback", "day/turns"] {
+        fs::create_dir_all(input.join(part)).unwrap();
+    }
+    let collect = || summary(&["collect", "--input", text(&input), "--output", text(&output)]);
+    write_unnamed(&input.join("day/turns/1.parquet"), &turns[1..2]);
+    write_unnamed(&input.join("turns.parquet"), &turns[..1]);
+    write_unnamed(&input.join("whatever.parquet"), &turns[2..]);
+    let without = collect();
+    assert_eq!((&without["turns"], &without["feedback"]), (&json!(4), &json!(0)));
+
+    write_unnamed(&input.join("feedback.parquet"), &[verdict(&turns[0], Rating::Down)]);
+    write_unnamed(&input.join("feedback/part-0.parquet"), &[verdict(&turns[1], Rating::Up)]);
+    fs::copy(&output, input.join("rollouts.parquet")).unwrap();
+    write_unnamed(&input.join("scores.parquet"), &[score(&turns[0])]);
+    let with = collect();
+    assert_eq!((&with["turns"], &with["feedback"]), (&json!(4), &json!(2)));
+    let rows = read_file::<Rollout>(&output).unwrap();
+    let ratings = essence(&rows).into_iter().map(|row| row.rated.map(|rated| rated.rating));
+    let expected = [Some(Rating::Down), Some(Rating::Up), None, None];
+    assert_eq!(ratings.collect::<Vec<_>>(), expected);
+
+    // What says by its name whose it is, and is not, is an error that names it.
+    fs::copy(input.join("turns.parquet"), input.join("feedback.parquet")).unwrap();
+    let (code, stderr) = refused(&["collect", "--input", text(&input), "--output", "-"], b"");
+    assert!(stderr.contains("feedback.parquet cannot be read as `feedback`"), "{stderr}");
+    assert_eq!(code, Some(1));
+}
+
+fn score(turn: &Turn) -> Score {
+    Score {
+        turn_id: turn.turn_id,
+        judge: "rules".to_owned(),
+        revision: 0,
+        status: ScoreStatus::Judged,
+        votes: Vec::new(),
+        score: 0,
+        reasoning: String::new(),
+        judged_at_us: 0,
+    }
 }
 
 #[test]

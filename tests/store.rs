@@ -104,6 +104,7 @@ fn parts_agree_with_whole_rows() {
             },
             has_next_state: row.next_state.is_some(),
             regenerated: row.regenerated,
+            abandoned: row.abandoned,
             rated_at_us: row.rated.as_ref().map(|rated| rated.given_at_us),
         })
         .collect();

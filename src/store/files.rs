@@ -19,8 +19,9 @@ const GROUP_BYTES: usize = 32 << 20;
 const DEPTH_MAX: usize = 8;
 
 /// The file itself, or the Parquet files of this table in a directory and those within it, in
-/// order of their names. In a directory the files that name another table are left out, so that
-/// a home's `store` will do.
+/// order of their names. In a directory the files of another table are left out, so that a home's
+/// `store` will do: each file is of the table that its metadata name, else of the one whose name
+/// it or the nearest directory has. What is of no table by either counts for any.
 ///
 /// # Errors
 /// [`StoreError::Io`] if there is no such file or a directory cannot be listed,
@@ -30,14 +31,42 @@ pub fn files(input: &Path, table: Table) -> Result<Vec<PathBuf>, StoreError> {
     if !found.is_dir() {
         return Ok(vec![input.to_owned()]);
     }
-    let mut files = Vec::new();
-    collect(input, DEPTH_MAX, &mut files)?;
-    files.retain(|file| table_named(file).is_none_or(|named| named == table.label()));
-    files.sort();
+    let files = files_where(input, |named| named.is_none_or(|named| named == table.label()))?;
     if files.is_empty() {
         return Err(StoreError::NoFiles { path: input.to_owned(), table });
     }
     Ok(files)
+}
+
+/// The Parquet files of a directory, and of those within it, that say that they are of this table:
+/// by their metadata, else by their name or the nearest directory's. There may be none.
+///
+/// # Errors
+/// [`StoreError::Io`] if a directory cannot be listed.
+pub fn files_named(dir: &Path, table: Table) -> Result<Vec<PathBuf>, StoreError> {
+    files_where(dir, |named| named.is_some_and(|named| named == table.label()))
+}
+
+fn files_where(
+    dir: &Path,
+    wanted: impl Fn(Option<&str>) -> bool,
+) -> Result<Vec<PathBuf>, StoreError> {
+    let mut files = Vec::new();
+    collect(dir, DEPTH_MAX, &mut files)?;
+    files.retain(|file| {
+        let named = table_named(file);
+        let named = named.as_deref().or_else(|| table_of_path(file.strip_prefix(dir).ok()?));
+        wanted(named)
+    });
+    files.sort();
+    Ok(files)
+}
+
+/// The table whose name a file without our metadata has, or else the nearest directory.
+fn table_of_path(path: &Path) -> Option<&'static str> {
+    let names = path.with_extension("");
+    let mut names = names.iter().rev().filter_map(|name| Table::from_label(name.to_str()?));
+    names.next().map(Table::label)
 }
 
 fn collect(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), StoreError> {
@@ -90,6 +119,7 @@ pub struct FileWriter<R> {
     encoder: Encoder<R>,
     /// Rows of the row group.
     rows: usize,
+    group_rows: usize,
 }
 
 impl<R: Record> FileWriter<R> {
@@ -104,7 +134,15 @@ impl<R: Record> FileWriter<R> {
             file: file.map_err(io("write", path))?,
             encoder: Encoder::new()?,
             rows: 0,
+            group_rows: GROUP_ROWS,
         })
+    }
+
+    /// Ends a row group after so many rows, at the next end of a [`write`](Self::write).
+    #[must_use]
+    pub const fn grouping(mut self, rows: usize) -> Self {
+        self.group_rows = rows;
+        self
     }
 
     /// Adds rows.
@@ -114,7 +152,7 @@ impl<R: Record> FileWriter<R> {
     pub fn write(&mut self, rows: &[R]) -> Result<(), StoreError> {
         self.encoder.write(rows)?;
         self.rows += rows.len();
-        if self.rows >= GROUP_ROWS || self.encoder.in_memory() >= GROUP_BYTES {
+        if self.rows >= self.group_rows || self.encoder.in_memory() >= GROUP_BYTES {
             self.rows = 0;
             let bytes = self.encoder.take()?;
             self.file.write_all(&bytes).map_err(io("write", &self.path))?;

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use errors::StoreError;
-pub use files::{FileWriter, files, output_file, write_file};
+pub use files::{FileWriter, files, files_named, output_file, write_file};
 pub use find::{Finder, Sought};
 pub use parts::{RolloutPart, TurnPart, TurnText};
 pub use reader::{Rows, read_file, rows, rows_of};

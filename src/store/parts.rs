@@ -108,6 +108,8 @@ pub struct RolloutPart {
     pub has_next_state: bool,
     /// How often the user asked for another reply.
     pub regenerated: u32,
+    /// Whether the reply was not heard to its end, or left out of the client's history.
+    pub abandoned: bool,
     /// When the rating that stands in the row was given, if there is one.
     pub rated_at_us: Option<i64>,
 }
@@ -123,6 +125,7 @@ impl Part for RolloutPart {
         "closed_by",
         "retry_of",
         "regenerated",
+        "abandoned",
         "rated_at",
     ]);
 
@@ -136,6 +139,7 @@ impl Part for RolloutPart {
         let mut retry_of = columns.optional_text("retry_of")?;
         let mut regenerated = columns
             .since(3, "regenerated", 0, |columns, name| columns.numbers::<UInt32Type>(name))?;
+        let mut abandoned = columns.since(3, "abandoned", false, Columns::flags)?;
         let mut rated_at = columns.since(3, "rated_at", None, Columns::optional_times)?;
         columns.rows(|| {
             let has_next_state = next_state.take()?.is_some();
@@ -153,6 +157,7 @@ impl Part for RolloutPart {
                 placement,
                 has_next_state,
                 regenerated,
+                abandoned: abandoned.take()?,
                 rated_at_us,
             })
         })

@@ -1,13 +1,14 @@
 //! Reading a few rows at a time: the same rows as all at once, in order, and those of one turn.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use openclaw_rl::rollout::{Rollout, Turn, TurnId};
 use openclaw_rl::store::{
-    FileWriter, Located, RolloutPart, StoreError, Table, TurnText, Turns, TurnsItem, files,
+    FileWriter, Located, Record, RolloutPart, StoreError, Table, TurnText, Turns, TurnsItem, files,
     output_file, read_file, rows, rows_of, write_file,
 };
+use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::{open, rows as sampled};
 
@@ -40,22 +41,84 @@ fn streaming_gives_the_rows_of_reading_at_once() {
     for count in [0, 1, 31, 32, 33, 1_000] {
         let turns = sampled::<Turn>(7, count);
         // In several row groups, of which some end in the middle of a batch.
-        let mut writer = FileWriter::create(&path).unwrap();
-        turns.chunks(45).for_each(|turns| writer.write(turns).unwrap());
-        writer.finish().unwrap();
+        grouped(&path, &turns, 45);
+        assert_eq!(groups(&path), count.div_ceil(45));
         let streamed: Vec<Turn> =
             rows::<Turn>(&path).unwrap().flat_map(|batch| batch.unwrap()).collect();
         assert_eq!(streamed, turns);
         assert_eq!(read_file::<Turn>(&path).unwrap(), turns);
         assert_eq!(rows_of(&path, Table::Turns).unwrap(), count as u64);
         assert!(rows::<Turn>(&path).unwrap().all(|batch| batch.unwrap().len() <= 32));
-        let text = rows::<TurnText>(&path).unwrap().flat_map(|batch| batch.unwrap());
-        assert!(text.zip(&turns).all(|(text, turn)| text.messages == turn.messages));
+        let texts: Vec<TurnText> =
+            rows::<TurnText>(&path).unwrap().flat_map(|batch| batch.unwrap()).collect();
+        assert_eq!(texts, turns.iter().map(text).collect::<Vec<_>>());
+    }
+}
+
+fn text(turn: &Turn) -> TurnText {
+    TurnText {
+        turn_id: turn.turn_id,
+        received_at_us: turn.received_at_us,
+        finished_at_us: turn.finished_at_us,
+        user: turn.user.clone(),
+        session_keys: turn.session_keys.clone(),
+        messages: turn.messages.clone(),
+        tools: turn.tools.clone(),
+        reply: turn.reply.clone(),
+        finish_reason: turn.finish_reason,
+        status: turn.status,
+    }
+}
+
+/// Writes a file with a row group for every so many rows.
+fn grouped<R: Record>(path: &Path, rows: &[R], each: usize) {
+    let mut writer = FileWriter::create(path).unwrap().grouping(each);
+    rows.chunks(each).for_each(|rows| writer.write(rows).unwrap());
+    writer.finish().unwrap();
+}
+
+fn groups(path: &Path) -> usize {
+    SerializedFileReader::new(fs::File::open(path).unwrap()).unwrap().num_row_groups()
+}
+
+#[test]
+fn a_file_begins_with_its_earliest_turn_in_whatever_row_group_that_is() {
+    let (dir, _store) = open();
+    let (late, early) = (dir.path().join("a.parquet"), dir.path().join("b.parquet"));
+    // The first group is the latest; the earliest one is neither the first nor the last.
+    let seconds: Vec<i64> = (60..90).chain(0..30).chain(30..60).collect();
+    grouped(&late, &seconds.iter().map(|n| at(n * 2)).collect::<Vec<_>>(), 30);
+    grouped(&early, &seconds.iter().map(|n| at(n * 2 + 1)).collect::<Vec<_>>(), 30);
+    assert_eq!((groups(&late), groups(&early)), (3, 3));
+    for files in [[late.clone(), early.clone()], [early, late]] {
+        assert_eq!(order(Turns::new(files.to_vec())), ((0..180).collect(), 0));
+    }
+}
+
+#[test]
+fn a_turn_is_found_in_whatever_row_group_it_is() {
+    let (_dir, store) = open();
+    let row = |turn: u128| {
+        let mut row = sampled::<Rollout>(turn as u64, 1).remove(0);
+        row.turn_id = TurnId(turn);
+        row
+    };
+    let mut writer = store.writer::<Rollout>("collect").unwrap();
+    let path = writer.append(&[row(1)]).unwrap();
+    let turns: Vec<u128> = (40..50).chain(10..20).chain(70..80).chain(20..30).collect();
+    grouped(&path, &turns.iter().map(|turn| row(*turn)).collect::<Vec<_>>(), 10);
+    assert_eq!(groups(&path), 4);
+    let mut finder = store.finder::<Rollout>();
+    for turn in [10, 19, 25, 40, 49, 70, 79] {
+        assert_eq!(finder.find(TurnId(turn)).rows, [row(turn)], "{turn}");
+    }
+    for turn in [0, 9, 30, 60, 80] {
+        assert!(finder.find(TurnId(turn)).rows.is_empty(), "{turn}");
     }
 }
 
 /// A file that is too large to be read into memory at once.
-fn large(path: &std::path::Path) -> Vec<Turn> {
+fn large(path: &Path) -> Vec<Turn> {
     let mut turns = sampled::<Turn>(3, 300);
     for (number, turn) in turns.iter_mut().enumerate() {
         turn.prompt_ids =
@@ -95,11 +158,15 @@ fn a_part_is_read_without_the_columns_that_it_does_not_name() {
     let write = |turns: &[Turn]| write_file(&path, turns).unwrap();
     write(&turns);
     let parts = read_file::<openclaw_rl::store::TurnPart>(&path).unwrap();
-    assert!(parts.iter().zip(&turns).all(|(part, turn)| part.turn_id == turn.turn_id));
+    let expected = turns.iter().map(|turn| (turn.turn_id, turn.status));
+    let parts = parts.iter().map(|part| (part.turn_id, part.status));
+    assert_eq!(parts.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     let rollouts = sampled::<Rollout>(6, 70);
     write_file(&path, &rollouts).unwrap();
     let parts = read_file::<RolloutPart>(&path).unwrap();
-    assert_eq!(parts.len(), rollouts.len());
+    let parts = parts.iter().map(|part| (part.turn_id, &part.placed_by, part.abandoned));
+    let expected = rollouts.iter().map(|row| (row.turn_id, &row.placed_by, row.abandoned));
+    assert_eq!(parts.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
 #[test]

@@ -167,10 +167,9 @@ impl Collector {
                         TurnsItem::Unread(file, error) => outcomes.push((file, Some(error))),
                     }
                 }
-                if !self.keeps_up {
-                    self.rows.flush_some(&mut self.summary)?;
-                    self.beat_if_due("catching up");
-                }
+                let placed = self.rows.flush_some(&mut self.summary)?;
+                self.note_lags(placed);
+                self.beat_if_due(if self.keeps_up { "working" } else { "catching up" });
                 if stop.is_cancelled() {
                     break;
                 }
@@ -232,13 +231,18 @@ impl Collector {
     /// Makes every row that waits durable.
     pub(super) fn flush(&mut self) -> Result<(), StoreError> {
         let placed = self.rows.flush(&mut self.summary)?;
+        self.note_lags(placed);
+        Ok(())
+    }
+
+    /// Notes how long turns took that have just got their first row.
+    fn note_lags(&mut self, placed: Vec<TurnId>) {
         let now = now_us();
         for turn in placed {
             if let Some(finished_at_us) = self.unplaced.remove(&turn) {
                 self.lags.note(now - finished_at_us);
             }
         }
-        Ok(())
     }
 
     /// From now on every look writes the rows of all it read.

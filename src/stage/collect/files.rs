@@ -6,7 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{CollectConfig, Home};
 use crate::rollout::{ClosedBy, Feedback, Rollout};
-use crate::store::{FileWriter, Store, StoreError, Table, files, output_file, read_file, rows};
+use crate::store::{
+    FileWriter, Store, StoreError, Table, files, files_named, output_file, read_file, rows,
+};
 
 use super::collector::Collector;
 use super::{CollectError, CollectSummary};
@@ -65,17 +67,10 @@ pub fn run_files(
 
 fn verdicts(input: &Path) -> Result<Vec<Feedback>, StoreError> {
     let mut verdicts = Vec::new();
-    if !input.is_dir() {
-        return Ok(verdicts);
-    }
-    match files(input, Table::Feedback) {
-        Ok(files) => {
-            for file in files {
-                verdicts.append(&mut read_file::<Feedback>(&file)?);
-            }
-            Ok(verdicts)
+    if input.is_dir() {
+        for file in files_named(input, Table::Feedback)? {
+            verdicts.append(&mut read_file::<Feedback>(&file)?);
         }
-        Err(StoreError::NoFiles { .. }) => Ok(verdicts),
-        Err(error) => Err(error),
     }
+    Ok(verdicts)
 }

@@ -16,6 +16,8 @@ mod quotes;
 mod replay_tests;
 mod request;
 mod rows;
+#[cfg(test)]
+mod rows_tests;
 mod session;
 mod sessions;
 mod summary;

@@ -25,6 +25,8 @@ struct Evidence {
     closed: bool,
     next_state: bool,
     regenerated: u32,
+    /// Another reply was asked for, and this one left out of the history for it.
+    replaced: bool,
     rated_at_us: Option<i64>,
 }
 
@@ -34,6 +36,7 @@ impl Evidence {
             closed: row.closed_by.is_some(),
             next_state: row.next_state.is_some(),
             regenerated: row.regenerated,
+            replaced: row.abandoned && row.regenerated > 0,
             rated_at_us: row.rated.as_ref().map(|rated| rated.given_at_us),
         }
     }
@@ -43,6 +46,7 @@ impl Evidence {
         (self.closed && !other.closed)
             || (self.next_state && !other.next_state)
             || self.regenerated > other.regenerated
+            || (self.replaced && !other.replaced)
             || self.rated_at_us > other.rated_at_us
     }
 }
@@ -93,6 +97,7 @@ impl Rows {
             closed: row.placement.closed,
             next_state: row.has_next_state,
             regenerated: row.regenerated,
+            replaced: row.abandoned && row.regenerated > 0,
             rated_at_us: row.rated_at_us,
         };
         let new = Known { revision: row.placement.revision, says };
@@ -270,11 +275,17 @@ fn fill(row: &mut Rollout, older: &Rollout) {
         row.closed_by = older.closed_by;
         row.closed_at_us = older.closed_at_us;
     }
+    row.regenerated = row.regenerated.max(older.regenerated);
+    // A reply that its user went on with was not left out, unless another one was asked for.
+    let stays = row.regenerated > 0;
+    row.abandoned = match (&row.next_state, &older.next_state) {
+        (None, None) => row.abandoned || older.abandoned,
+        (None, Some(_)) => older.abandoned || row.abandoned && stays,
+        (Some(_), _) => row.abandoned || older.abandoned && stays,
+    };
     if row.next_state.is_none() {
         row.next_state.clone_from(&older.next_state);
     }
-    row.regenerated = row.regenerated.max(older.regenerated);
-    row.abandoned |= older.abandoned && row.next_state.is_none();
     if let Some(rated) = &older.rated {
         rate(row, rated.clone());
     }
@@ -282,10 +293,14 @@ fn fill(row: &mut Rollout, older: &Rollout) {
 
 /// Whether late evidence says anything that the table does not.
 fn exceeds(late: &Late, known: Evidence) -> bool {
-    let rated_at_us = late.rated.as_ref().map(|rated| rated.given_at_us);
-    let next_state = late.next_state.is_some();
-    Evidence { closed: false, next_state, regenerated: late.regenerated, rated_at_us }
-        .exceeds(known)
+    Evidence {
+        closed: false,
+        next_state: late.next_state.is_some(),
+        regenerated: late.regenerated,
+        replaced: late.abandoned && late.regenerated.max(known.regenerated) > 0,
+        rated_at_us: late.rated.as_ref().map(|rated| rated.given_at_us),
+    }
+    .exceeds(known)
 }
 
 fn text_bytes(row: &Rollout) -> usize {
