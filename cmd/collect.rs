@@ -24,6 +24,9 @@ pub struct CollectArgs {
     /// Seconds after which a session without a new request is closed
     #[arg(long, value_name = "SECONDS")]
     pub idle_timeout_s: Option<u64>,
+    /// Sessions that are remembered; beyond it the quietest is closed and forgotten
+    #[arg(long, value_name = "N")]
+    pub sessions_max: Option<usize>,
     /// Close every open session as if it had idled out
     #[arg(long, conflicts_with = "follow")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -14,13 +14,22 @@ pub struct CollectConfig {
     pub poll_ms: u64,
     /// Seconds after which a session without a new request is closed.
     pub idle_timeout_s: u64,
+    /// Sessions that are remembered; beyond it the one that was quiet longest is closed and
+    /// forgotten.
+    pub sessions_max: usize,
     /// In one-shot use: close every open session as if it had idled out.
     pub close_all: bool,
 }
 
 impl Default for CollectConfig {
     fn default() -> Self {
-        Self { follow: false, poll_ms: 250, idle_timeout_s: 1_800, close_all: false }
+        Self {
+            follow: false,
+            poll_ms: 250,
+            idle_timeout_s: 1_800,
+            sessions_max: 20_000,
+            close_all: false,
+        }
     }
 }
 
@@ -32,6 +41,8 @@ impl CollectConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         require(self.poll_ms > 0, "poll_ms", self.poll_ms, "a whole number above 0")?;
         require(self.idle_timeout_s > 0, "idle_timeout_s", self.idle_timeout_s, "seconds above 0")?;
+        let sessions = self.sessions_max;
+        require(sessions > 0, "sessions_max", sessions, "a whole number above 0")?;
         require(
             !(self.follow && self.close_all),
             "close_all",

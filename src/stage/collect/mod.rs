@@ -40,8 +40,6 @@ pub use summary::CollectSummary;
 
 use collector::Collector;
 
-/// Sessions that are remembered at the same time.
-const SESSIONS_MAX: usize = 20_000;
 /// Bytes of text that are held for turns that may still change.
 const TEXT_BYTES_MAX: usize = 512 << 20;
 /// How long a turn may take from its end to its row; idle sessions are given this much more.
@@ -155,7 +153,7 @@ fn limits(config: &CollectConfig) -> Limits {
     let idle_s = i64::try_from(config.idle_timeout_s).unwrap_or(i64::MAX);
     Limits {
         idle_us: idle_s.saturating_mul(1_000_000),
-        sessions: SESSIONS_MAX,
+        sessions: config.sessions_max,
         text_bytes: TEXT_BYTES_MAX,
     }
 }

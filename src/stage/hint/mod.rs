@@ -1,7 +1,8 @@
 //! The `hint` stage: turns and rollouts in, hints out.
 //!
 //! Every main turn of which something is known gets a row, and a further one when more is known.
-//! Where the user said what should have been done, or the judge finds an instruction, the teacher gives the log-probabilities of the reply's exact tokens with and without it, both by
+//! Where the user said what should have been done, or the judge finds an instruction, the teacher
+//! gives the log-probabilities of the reply's exact tokens with and without it, both by
 //! one version. While judge or teacher are down the turns wait, as in `score`.
 
 mod teacher;
