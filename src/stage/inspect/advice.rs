@@ -159,8 +159,8 @@ const CAUSES: &[Cause] = &[
         holds: |reason, _| reason == Rejection::NoNextState,
         why: "nothing follows the replies: each request begins a conversation of its own, or ends \
               it",
-        what_to_do: "send the whole history with each request, as chat clients do, or rate \
-                     replies by POST /v1/feedback",
+        what_to_do: "send the whole history with each request, or name the conversation with \
+                     `X-Session-Id`, or rate replies by POST /v1/feedback",
         configure_client: true,
     },
     Cause {
