@@ -3,8 +3,8 @@
 //! Every main turn of which something is known (a next state, a rating, that another reply was
 //! asked for) gets a row, and a further one when more is known. While a model judge is down the
 //! turns wait; as a daemon it insists for more than a minute before it gives a turn up as
-//! `judge_failed`, as a command it ends with an error and writes nothing for the turns that it could
-//! not ask about.
+//! `judge_failed`, as a command it ends with an error and writes nothing for the turns that it
+//! could not ask about.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
