@@ -161,6 +161,59 @@ async fn a_truncated_segment_is_left_out_and_counted_and_the_others_are_read() {
 }
 
 #[tokio::test]
+async fn turns_with_rows_that_cannot_be_read_get_no_second_first_row() {
+    let house = house();
+    house.write(&talk(now_us()));
+    once(&house, false).await;
+    let path = house.store.segments(Table::Rollouts).unwrap().remove(0);
+    let whole = std::fs::read(&path).unwrap();
+    // Without a footer, and with one: one byte of the data is another.
+    let mut flipped = whole.clone();
+    flipped[20] ^= 1;
+    for damaged in [&whole[..whole.len() / 2], &flipped] {
+        std::fs::write(&path, damaged).unwrap();
+        let summary = once(&house, true).await;
+        assert_eq!((summary.rollouts, summary.unread_segments, summary.unwritten), (0, 1, 3));
+    }
+    // A turn that is younger than the file has no row in it.
+    let young = TurnId(((now_us() / 1_000 + 3_600_000) as u128) << 80);
+    let [first, ..] = talk(now_us() + 60 * SECOND);
+    house.write(&[Turn { turn_id: young, user: "else".to_owned(), ..first }]);
+    let summary = once(&house, false).await;
+    assert_eq!((summary.placed, summary.unwritten), (1, 3));
+
+    // A daemon goes on with the others as soon as the file is mended.
+    let mend = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        std::fs::write(&path, &whole).unwrap();
+    };
+    let shut = |rows: &[Rollout]| rows.len() > 3;
+    let read = || house.store.read_all::<Rollout>().unwrap_or_default();
+    let shutdown = CancellationToken::new();
+    let config = CollectConfig { follow: true, poll_ms: 5, ..CollectConfig::default() };
+    let watch = async {
+        for _ in 0..400 {
+            if shut(&read()) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        shutdown.cancel();
+    };
+    let (ended, (), ()) = tokio::join!(run(&config, &house.home, shutdown.clone()), watch, mend);
+    assert_eq!(ended.unwrap().unwritten, 0);
+    let rows = newest(&house);
+    assert_eq!((rows.len(), rows[2].closed_by), (4, Some(ClosedBy::Shutdown)));
+
+    // One that was moved away is written anew.
+    for path in house.store.segments(Table::Rollouts).unwrap() {
+        std::fs::remove_file(path).unwrap();
+    }
+    assert_eq!(once(&house, true).await.placed, 4);
+}
+
+#[tokio::test]
 async fn turns_of_two_servers_are_placed_in_the_order_in_which_they_ended() {
     let house = house();
     let [first, second, third] = talk(now_us());

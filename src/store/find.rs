@@ -1,13 +1,19 @@
 //! The rows of one turn, without reading those of others.
 
+use std::ops::RangeInclusive;
+use std::time::{Duration, UNIX_EPOCH};
+
 use parquet::file::metadata::ParquetMetaData;
 
-use super::StoreError;
 use super::reader::{footer, pick, turn_ids};
 use super::schema::Part;
 use super::tail::{Segment, Tail};
 use super::turns::Located;
+use super::{StoreError, Table};
 use crate::rollout::TurnId;
+
+/// How much the clocks of ids and of files may differ.
+const CLOCKS_APART: Duration = Duration::from_secs(10);
 
 /// What was found of a turn.
 #[derive(Debug)]
@@ -54,6 +60,20 @@ impl<R: Part> Finder<R> {
             }
         }
         sought
+    }
+}
+
+impl Segment {
+    /// The turns of which the segment may hold rows, whether it can be read or not: those between
+    /// the ids that its footer names, else all that are not younger than the file.
+    pub fn turns(&self, table: Table) -> RangeInclusive<TurnId> {
+        if let Some((first, last)) = footer(&self.path(), table).ok().and_then(|f| range(&f)) {
+            return first..=last;
+        }
+        let since = self.changed_at().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        // The first 48 bits of an id are its milliseconds.
+        let last = since.map_or(u128::MAX, |age| (age + CLOCKS_APART).as_millis() << 80);
+        TurnId(0)..=TurnId(last)
     }
 }
 

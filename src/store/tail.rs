@@ -60,6 +60,13 @@ impl Located for Segment {
     }
 }
 
+impl Segment {
+    /// When the file was last changed, if the file system says so.
+    pub(super) const fn changed_at(&self) -> Option<SystemTime> {
+        self.print.1
+    }
+}
+
 /// Size and time of the last change of a file.
 type Print = (u64, Option<SystemTime>);
 
@@ -101,7 +108,7 @@ impl<R: Part> Tail<R> {
         let mut found = self.find();
         for segment in found.segments {
             let batches = rows::<R>(&segment.path());
-            let mut read = || batches?.try_for_each(|batch| batch.map(&mut take));
+            let read = || batches?.try_for_each(|batch| batch.map(&mut take));
             match read() {
                 Ok(()) => self.read(&segment),
                 Err(error) => found.broken.extend(self.unread(&segment, error)),
@@ -158,6 +165,27 @@ impl<R> Tail<R> {
         let now = (segment.print, error.is_passing());
         let before = epoch.faulty.insert(segment.number, now);
         before.is_none_or(|(then, _)| then != segment.print).then_some(error)
+    }
+
+    /// Of the segments that could not be read, those that have changed or may be readable by now.
+    pub fn mended(&self) -> Vec<Segment> {
+        self.segments(Epoch::mended)
+    }
+
+    /// The segments that could not be read and are still there.
+    pub fn unreadable(&self) -> Vec<Segment> {
+        self.segments(|epoch, _| epoch.faulty.keys().copied().collect())
+    }
+
+    fn segments(&self, numbers: impl Fn(&Epoch, &Path) -> Vec<u64>) -> Vec<Segment> {
+        let mut segments = Vec::new();
+        for (path, epoch) in &self.epochs {
+            segments.extend(numbers(epoch, path).into_iter().filter_map(|number| {
+                let print = print_of(&segment::path(path, number))?;
+                Some(Segment { epoch: Arc::clone(path), number, print })
+            }));
+        }
+        segments
     }
 
     /// The number of segments that cannot be read at present.

@@ -15,7 +15,8 @@ use crate::events::heartbeat::Pulse;
 use crate::events::{emit, now_us};
 use crate::rollout::{ClosedBy, Feedback, TurnId, TurnStatus};
 use crate::store::{
-    Located, Polled, RolloutPart, Store, StoreError, Tail, TurnText, Turns, TurnsItem, rows,
+    Located, Polled, RolloutPart, Segment, Store, StoreError, Table, Tail, TurnText, Turns,
+    TurnsItem, rows,
 };
 
 use super::change::Change;
@@ -38,6 +39,8 @@ pub(super) struct Collector {
     sessions: Sessions,
     turns: Tail<TurnText>,
     feedback: Tail<Feedback>,
+    /// What was there at the start.
+    rollouts: Tail<RolloutPart>,
     pub(super) rows: Rows,
     /// Turns that the core has seen.
     fed: HashSet<TurnId>,
@@ -74,6 +77,7 @@ impl Collector {
             sessions: Sessions::new(limits(config)),
             turns: store.tail(),
             feedback: store.tail(),
+            rollouts: store.tail(),
             rows: Rows::open(store)?,
             fed: HashSet::new(),
             unplaced: HashMap::new(),
@@ -87,14 +91,32 @@ impl Collector {
     }
 
     /// Reads what the table says of each turn.
-    pub(super) fn recall(&mut self, store: &Store) {
-        let found = store.tail::<RolloutPart>().find();
-        self.report(found.broken);
-        for segment in found.segments {
-            if let Err(error) = self.recall_segment(&segment.path()) {
-                self.report([error]);
+    ///
+    /// # Errors
+    /// The table cannot be listed: every turn might have rows in it.
+    pub(super) fn recall(&mut self) -> Result<(), StoreError> {
+        let found = self.rollouts.find();
+        if let Some(error) = found.broken.into_iter().next() {
+            return Err(error);
+        }
+        self.recall_segments(found.segments);
+        Ok(())
+    }
+
+    /// Turns of which rows may lie in a segment that cannot be read get no further row until it
+    /// can, or was moved away: it would be an older one's double, or say less.
+    fn recall_segments(&mut self, segments: Vec<Segment>) {
+        for segment in segments {
+            match self.recall_segment(&segment.path()) {
+                Ok(()) => self.rollouts.read(&segment),
+                Err(error) => {
+                    let news = self.rollouts.unread(&segment, error);
+                    self.report(news);
+                }
             }
         }
+        let unreadable = self.rollouts.unreadable();
+        self.rows.doubt(unreadable.iter().map(|s| s.turns(Table::Rollouts)).collect());
     }
 
     fn recall_segment(&mut self, path: &Path) -> Result<(), StoreError> {
@@ -230,6 +252,11 @@ impl Collector {
 
     /// Makes every row that waits durable.
     pub(super) fn flush(&mut self) -> Result<(), StoreError> {
+        if self.rollouts.faulty() > 0 {
+            let mended = self.rollouts.mended();
+            self.recall_segments(mended);
+        }
+        self.rows.try_again(&mut self.summary);
         let placed = self.rows.flush(&mut self.summary)?;
         self.note_lags(placed);
         Ok(())
@@ -268,6 +295,7 @@ impl Collector {
     /// The last heartbeat, and what was done.
     pub(super) fn end(mut self) -> CollectSummary {
         self.summary.open = self.sessions.open_turns();
+        self.summary.unwritten = self.rows.kept();
         if let Some((p50, p95)) = self.lags.percentiles() {
             self.summary.lag_ms_p50 = Some(p50);
             self.summary.lag_ms_p95 = Some(p95);
@@ -316,6 +344,7 @@ impl Collector {
             ("do_not_train", self.summary.do_not_train as f64),
             ("commands", self.summary.commands as f64),
             ("unread_segments", self.summary.unread_segments as f64),
+            ("unwritten", self.rows.kept() as f64),
         ];
         if let Some((p50, p95)) = self.lags.percentiles() {
             figures.extend([("lag_ms_p50", p50 as f64), ("lag_ms_p95", p95 as f64)]);

@@ -9,6 +9,7 @@ mod change;
 mod clean;
 mod collector;
 mod files;
+mod kept;
 mod place;
 mod point;
 mod quotes;
@@ -104,7 +105,7 @@ pub async fn run(
     let store = Store::open(home)?;
     let mut collector = Collector::open(config, home, &store)?;
     collector.beat("catching up");
-    let ended = work(config, &store, &mut collector, &shutdown).await;
+    let ended = work(config, &mut collector, &shutdown).await;
     match ended {
         Ok(()) => Ok(collector.end()),
         Err(error) => {
@@ -116,11 +117,10 @@ pub async fn run(
 
 async fn work(
     config: &CollectConfig,
-    store: &Store,
     collector: &mut Collector,
     shutdown: &CancellationToken,
 ) -> Result<(), StoreError> {
-    collector.recall(store);
+    collector.recall()?;
     collector.look(shutdown)?;
     if shutdown.is_cancelled() {
         // Not everything was read: what looks open may have gone on.

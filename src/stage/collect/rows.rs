@@ -5,11 +5,13 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::ops::RangeInclusive;
 
 use crate::rollout::{Rollout, TurnId};
-use crate::store::{Finder, RolloutPart, Sought, Store, StoreError, Writer};
+use crate::store::{Finder, RolloutPart, Store, StoreError, Writer};
 
 use super::change::{Change, Late, rate};
+use super::kept::Kept;
 use super::summary::CollectSummary;
 
 /// Rows of one segment.
@@ -75,6 +77,9 @@ pub struct Rows {
     pending_bytes: usize,
     pending_closed: usize,
     next_order: u64,
+    /// What the table must be readable for.
+    kept: Kept,
+    doubt: Vec<RangeInclusive<TurnId>>,
 }
 
 impl Rows {
@@ -88,6 +93,8 @@ impl Rows {
             pending_bytes: 0,
             pending_closed: 0,
             next_order: 0,
+            kept: Kept::default(),
+            doubt: Vec::new(),
         })
     }
 
@@ -122,12 +129,58 @@ impl Rows {
         self.known.get(&turn).map(|known| known.revision)
     }
 
+    /// These turns may have rows in the table that cannot be read at present: what comes of them
+    /// waits.
+    pub fn doubt(&mut self, turns: Vec<RangeInclusive<TurnId>>) {
+        self.doubt = turns;
+    }
+
+    fn is_in_doubt(&self, turn: TurnId) -> bool {
+        self.doubt.iter().any(|turns| turns.contains(&turn))
+    }
+
+    /// Number of turns of which something waits until the table can be read.
+    pub fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Tries again what could not be written because the table could not be read.
+    pub fn try_again(&mut self, summary: &mut CollectSummary) {
+        let doubt = &self.doubt;
+        for change in self.kept.take(|turn| !doubt.iter().any(|turns| turns.contains(&turn))) {
+            // What cannot be read has been told.
+            self.take(change, summary);
+        }
+    }
+
     /// Takes a change; the row that comes of it waits for [`flush`](Self::flush). Gives what could
     /// not be read of the table on the way.
     pub fn take(&mut self, change: Change, summary: &mut CollectSummary) -> Vec<StoreError> {
+        let change = self.kept.join(change);
+        if !self.is_news(&change) {
+            return Vec::new();
+        }
+        if self.is_in_doubt(change.turn_id()) {
+            self.kept.keep(change);
+            return Vec::new();
+        }
         match change {
             Change::Row(row) => self.take_row(row),
             Change::Late(late) => self.take_late(late, summary),
+        }
+    }
+
+    /// Whether a change may say anything that the table does not.
+    fn is_news(&self, change: &Change) -> bool {
+        let turn = change.turn_id();
+        if self.pending.contains_key(&turn) {
+            return true;
+        }
+        match (change, self.known.get(&turn)) {
+            (Change::Row(row), Some(known)) => Evidence::of(row).exceeds(known.says),
+            (Change::Row(_), None) => true,
+            (Change::Late(late), Some(known)) => exceeds(late, known.says),
+            (Change::Late(_), None) => self.is_in_doubt(turn),
         }
     }
 
@@ -135,17 +188,17 @@ impl Rows {
         let mut broken = Vec::new();
         if let Some(pending) = self.pending.get(&row.turn_id) {
             fill(&mut row, &pending.row);
-        } else if let Some(known) = self.known.get(&row.turn_id).copied() {
-            let says = Evidence::of(&row);
-            if !says.exceeds(known.says) {
-                return broken;
-            }
+        } else if let Some(known) = self.known.get(&row.turn_id).copied()
+            && known.says.exceeds(Evidence::of(&row))
+        {
             // What the core does not hold of the turn any more, or not yet again after a restart.
-            if known.says.exceeds(says) {
-                let sought = self.newest(row.turn_id);
-                broken = sought.broken;
-                sought.rows.iter().for_each(|older| fill(&mut row, older));
-            }
+            let newest;
+            (newest, broken) = self.newest(row.turn_id, known);
+            let Some(older) = newest else {
+                self.kept.keep(Change::Row(row));
+                return broken;
+            };
+            fill(&mut row, &older);
         }
         self.hold(row);
         broken
@@ -158,26 +211,25 @@ impl Rows {
             self.hold_at(order, row);
             return Vec::new();
         }
-        let Some(known) = self.known.get(&late.turn_id) else { return Vec::new() };
-        if !exceeds(&late, known.says) {
-            return Vec::new();
-        }
-        let mut sought = self.newest(late.turn_id);
-        if let Some(mut row) = sought.rows.pop()
-            && late.apply(&mut row)
-        {
+        let Some(known) = self.known.get(&late.turn_id).copied() else { return Vec::new() };
+        let (newest, broken) = self.newest(late.turn_id, known);
+        let Some(mut row) = newest else {
+            self.kept.keep(Change::Late(late));
+            return broken;
+        };
+        if late.apply(&mut row) {
             summary.late += 1;
             self.hold(row);
         }
-        sought.broken
+        broken
     }
 
-    /// The row of the turn that counts, as it stands in the table.
-    fn newest(&mut self, turn: TurnId) -> Sought<Rollout> {
-        let mut sought = self.finder.find(turn);
-        sought.rows.sort_by_key(|row| row.revision);
-        sought.rows.drain(..sought.rows.len().saturating_sub(1));
-        sought
+    /// The row of the turn that counts, as it stands in the table; none where it cannot be read at
+    /// present. An older one says less.
+    fn newest(&mut self, turn: TurnId, known: Known) -> (Option<Rollout>, Vec<StoreError>) {
+        let sought = self.finder.find(turn);
+        let mut rows = sought.rows.into_iter();
+        (rows.find(|row| row.revision == known.revision), sought.broken)
     }
 
     fn hold(&mut self, row: Rollout) {
@@ -270,7 +322,7 @@ impl Rows {
 }
 
 /// Adds to a row what an older row of the same turn says and it does not.
-fn fill(row: &mut Rollout, older: &Rollout) {
+pub(super) fn fill(row: &mut Rollout, older: &Rollout) {
     if row.closed_by.is_none() {
         row.closed_by = older.closed_by;
         row.closed_at_us = older.closed_at_us;
@@ -303,7 +355,8 @@ fn exceeds(late: &Late, known: Evidence) -> bool {
     .exceeds(known)
 }
 
-fn text_bytes(row: &Rollout) -> usize {
+/// Bytes of a row in memory, about.
+pub(super) fn text_bytes(row: &Rollout) -> usize {
     size_of::<Rollout>()
         + row.messages.len()
         + row.reply.len()

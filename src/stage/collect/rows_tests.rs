@@ -2,7 +2,7 @@
 
 use crate::config::Home;
 use crate::rollout::{ClosedBy, Rated, Rating, Rollout, TurnId, TurnKind};
-use crate::store::{RolloutPart, Store};
+use crate::store::{RolloutPart, Store, Table};
 
 use super::rows::Rows;
 use super::{Change, CollectSummary, Late};
@@ -128,4 +128,71 @@ fn a_row_takes_over_what_an_older_one_says() {
         assert_eq!((written.next_state, written.revision), (next("[]"), 2));
         assert_eq!((written.rated, written.abandoned), (rated(6), regenerated > 0));
     }
+}
+
+/// The turn closed, then rated; the second row cannot be read. Gives it, and its file.
+fn unreadable(desk: &mut Desk) -> (Rollout, std::path::PathBuf, Vec<u8>) {
+    desk.write(Change::Row(row(TURN)));
+    let rated = Some(Rated { rating: Rating::Up, text: None, given_at_us: 5 });
+    let newest = desk.write(Change::Row(Rollout { rated, ..row(TURN) })).remove(0);
+    desk.again();
+    let path = desk.store.segments(Table::Rollouts).unwrap().remove(1);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    (newest, path, whole)
+}
+
+#[test]
+fn what_adds_to_a_row_that_cannot_be_read_waits_for_it() {
+    let next = || Some("[1]".to_owned());
+    let row_without = || Change::Row(Rollout { next_state: next(), ..row(TURN) });
+    let late = || Change::Late(Late { next_state: next(), ..Late::about(TURN) });
+    for changes in [vec![row_without()], vec![late()], vec![late(), late()]] {
+        let mut desk = Desk::new();
+        let (newest, path, whole) = unreadable(&mut desk);
+        let mut broken = Vec::new();
+        for change in changes {
+            broken.extend(desk.rows.take(change, &mut desk.summary));
+        }
+        assert!(!broken.is_empty(), "it is told");
+        desk.rows.try_again(&mut desk.summary);
+        desk.rows.flush(&mut desk.summary).unwrap();
+        assert_eq!((desk.store.segments(Table::Rollouts).unwrap().len(), desk.rows.kept()), (2, 1));
+
+        std::fs::write(&path, &whole).unwrap();
+        desk.rows.try_again(&mut desk.summary);
+        desk.rows.flush(&mut desk.summary).unwrap();
+        assert_eq!(desk.rows.kept(), 0);
+        let rows = desk.store.read_all::<Rollout>().unwrap();
+        let expected = Rollout { revision: 2, next_state: next(), ..newest };
+        assert_eq!((rows.len(), &rows[2]), (3, &expected), "it says what the unread one says too");
+    }
+}
+
+#[test]
+fn what_waits_is_joined_and_nothing_of_it_is_lost() {
+    let mut desk = Desk::new();
+    desk.rows.doubt(vec![TurnId(0)..=TURN]);
+    let rated = Some(Rated { rating: Rating::Down, text: None, given_at_us: 9 });
+    let lates = [
+        Late { regenerated: 1, abandoned: true, ..Late::about(TURN) },
+        Late { rated: rated.clone(), ..Late::about(TURN) },
+    ];
+    for order in [[0, 1, 2], [1, 0, 2], [1, 2, 0]] {
+        let mut desk = Desk::new();
+        desk.rows.doubt(vec![TurnId(0)..=TURN]);
+        let rows = [Change::Row(row(TURN))].into_iter();
+        let changes: Vec<Change> = rows.chain(lates.clone().map(Change::Late)).collect();
+        for at in order {
+            assert_eq!(desk.write(changes[at].clone()), []);
+        }
+        assert_eq!(desk.rows.kept(), 1);
+        desk.rows.doubt(Vec::new());
+        desk.rows.try_again(&mut desk.summary);
+        desk.rows.flush(&mut desk.summary).unwrap();
+        let expected = Rollout { rated: rated.clone(), ..replaced() };
+        assert_eq!(desk.store.read_all::<Rollout>().unwrap(), [expected]);
+    }
+    // A turn that is not in doubt is written at once.
+    assert_eq!(desk.write(Change::Row(row(TurnId(8)))).len(), 1);
 }

@@ -40,6 +40,9 @@ pub struct CollectSummary {
     pub commands: usize,
     /// Segments that could not be read.
     pub unread_segments: usize,
+    /// Turns of which something was not written, because rows of theirs in the table cannot be read
+    /// at present, or may lie in a segment that cannot.
+    pub unwritten: usize,
     /// With `follow`: milliseconds from the end of a turn until its row was durable, the median of
     /// the last 1,000 turns.
     #[serde(skip_serializing_if = "Option::is_none")]
