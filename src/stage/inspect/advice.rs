@@ -69,6 +69,7 @@ pub fn advise(ledger: &Ledger, rules: &Rules, now_us: i64) -> Option<Advice> {
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let mut requests = 0;
     let mut weights = [0_usize; CAUSES.len()];
+    let mut taught = false;
     for (turn, state) in ledger.states().rev().take(REQUESTS_MAX) {
         let begins = || rules.by_turn.get(&turn).is_some_and(|rule| rule == BEGINS);
         let reason = match state {
@@ -79,7 +80,10 @@ pub fn advise(ledger: &Ledger, rules: &Rules, now_us: i64) -> Option<Advice> {
                 continue;
             }
             TurnState::Rejected(reason) if !was_usable(reason) => reason,
-            _ => break,
+            _ => {
+                taught = true;
+                break;
+            }
         };
         let rule = rules.by_turn.get(&turn).filter(|_| reason == Rejection::Side);
         let rule = rule.map(String::as_str);
@@ -100,7 +104,10 @@ pub fn advise(ledger: &Ledger, rules: &Rules, now_us: i64) -> Option<Advice> {
     }
     // Of equally frequent causes the first of the table is the one to begin with.
     let (most, _) = (0..CAUSES.len()).map(|at| (at, weights[at])).rev().max_by_key(|(_, n)| *n)?;
-    let Cause { why, what_to_do, configure_client, .. } = &CAUSES[most];
+    let Cause { why, what_to_do, configure_client, idle, .. } = &CAUSES[most];
+    if *idle && taught {
+        return None;
+    }
     Some(Advice {
         requests,
         reasons,
@@ -123,6 +130,8 @@ struct Cause {
     why: &'static str,
     what_to_do: &'static str,
     configure_client: bool,
+    /// It is what arrives while nobody talks: no fault where there was something to learn before.
+    idle: bool,
 }
 
 /// Causes, the more telling first. Every reason that is no other's falls under the last.
@@ -133,6 +142,7 @@ const CAUSES: &[Cause] = &[
         what_to_do: "let the agent's own model be one whose provider sends `X-Turn-Type: main`, \
                      or send no such header",
         configure_client: true,
+        idle: false,
     },
     Cause {
         holds: |reason, rule| {
@@ -142,18 +152,21 @@ const CAUSES: &[Cause] = &[
         what_to_do: "talk through the agent itself; a client that makes side calls in the session \
                      of its agent may give each a session of its own with `X-Session-Id`",
         configure_client: true,
+        idle: false,
     },
     Cause {
         holds: |reason, _| reason == Rejection::Side,
         why: "only a client's housekeeping arrives (heartbeats, titles, summaries, sub-agents …)",
         what_to_do: "choose this server's model as the agent's primary model too, and talk to it",
         configure_client: true,
+        idle: true,
     },
     Cause {
         holds: |reason, _| reason == Rejection::DoNotTrain,
         why: "the requests ask not to be learned from",
         what_to_do: "send no `X-No-Train` header, and look at `--do-not-train`",
         configure_client: false,
+        idle: false,
     },
     Cause {
         holds: |reason, _| reason == Rejection::NoNextState,
@@ -162,6 +175,7 @@ const CAUSES: &[Cause] = &[
         what_to_do: "send the whole history with each request, or name the conversation with \
                      `X-Session-Id`, or rate replies by POST /v1/feedback",
         configure_client: true,
+        idle: false,
     },
     Cause {
         holds: |reason, _| matches!(reason, Rejection::Greedy | Rejection::Penalties),
@@ -169,12 +183,14 @@ const CAUSES: &[Cause] = &[
               recorded log-probabilities are not those of the policy",
         what_to_do: "let the client send a temperature above 0 (0.6, say), and no penalties",
         configure_client: false,
+        idle: false,
     },
     Cause {
         holds: |reason, _| reason == Rejection::OtherPolicy,
         why: "an adapter answers, and it is the base that is trained",
         what_to_do: "ask for the model by the name that GET /v1/models lists first",
         configure_client: false,
+        idle: false,
     },
     Cause {
         holds: |reason, _| matches!(reason, Rejection::JudgeFailed | Rejection::TeacherFailed),
@@ -182,6 +198,7 @@ const CAUSES: &[Cause] = &[
         what_to_do: "see logs/score.log and logs/hint.log of the home; `--judge rules` needs no \
                      model",
         configure_client: false,
+        idle: false,
     },
     Cause {
         holds: |_, _| true,
@@ -189,6 +206,7 @@ const CAUSES: &[Cause] = &[
         what_to_do: "the reasons are explained in docs/store.md, \"Where a turn stands\"; \
                      `openclaw-rl store show TURN` tells what happened to one",
         configure_client: false,
+        idle: false,
     },
 ];
 
@@ -241,6 +259,23 @@ mod tests {
         let advice = advise(&ledger, &rules, NOW).unwrap();
         assert!(advice.why.contains("housekeeping"), "{}", advice.why);
         assert_eq!(advice.reasons.len(), 2);
+    }
+
+    #[test]
+    fn a_client_that_only_keeps_house_overnight_is_no_fault() {
+        let (mut ledger, mut rules) = told(&[Some("heartbeat"); 20]);
+        assert!(advise(&ledger, &rules, NOW).is_some());
+        place(&mut ledger, TurnId(20), TurnKind::Main, true);
+        for turn in (21..60).map(TurnId) {
+            place(&mut ledger, turn, TurnKind::Side, false);
+            rules.take(turn, TurnKind::Side, "runtime_line;heartbeat");
+        }
+        assert_eq!(advise(&ledger, &rules, NOW), None);
+        for turn in (60..121).map(TurnId) {
+            place(&mut ledger, turn, TurnKind::Side, false);
+            rules.take(turn, TurnKind::Side, "runtime_line;heartbeat");
+        }
+        assert_eq!(advise(&ledger, &rules, NOW).unwrap().requests, REQUESTS_MAX, "for days");
     }
 
     #[test]
