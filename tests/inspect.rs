@@ -108,6 +108,7 @@ fn hint(number: u128) -> Hint {
         scored_by: accepted.then_some(Version(0)),
         teacher_logprobs: row(-0.1),
         student_logprobs: row(-0.2),
+        candidates: Vec::new(),
         detail: String::new(),
         hinted_at_us: 4_000_000,
     }
@@ -122,6 +123,7 @@ fn step(number: u128) -> Step {
         trained: vec![TrainedTurn { turn_id: id(number), signal, reward: 1.0, tokens: 2 }],
         rejected: Vec::new(),
         metrics: vec![("loss".to_owned(), 0.25), ("kl".to_owned(), f64::NAN)],
+        detail: String::new(),
         finished_at_us: 5_000_000,
     }
 }

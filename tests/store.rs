@@ -6,6 +6,7 @@ mod streaming;
 mod v1;
 mod v2;
 mod v3;
+mod v4;
 
 use std::collections::BTreeSet;
 use std::fs;

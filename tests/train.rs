@@ -137,6 +137,7 @@ impl Fixture {
             scored_by: accepted.then_some(Version(0)),
             student_logprobs: if accepted { student_logprobs } else { Vec::new() },
             teacher_logprobs: teacher_logprobs.unwrap_or_default(),
+            candidates: Vec::new(),
             detail: String::new(),
             hinted_at_us: 1,
         });

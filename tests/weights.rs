@@ -54,6 +54,7 @@ fn step() -> Step {
             ("grad_norm".to_owned(), f64::INFINITY),
             ("tiny".to_owned(), -4.9e-324),
         ],
+        detail: String::new(),
         finished_at_us: 1,
     }
 }

@@ -94,16 +94,37 @@ impl HintBallot {
     /// The longest hint of the positive votes with more than `chars_min` characters. What the user
     /// has said explicitly counts whatever its length.
     pub fn accepted(&self, chars_min: usize) -> Option<&str> {
-        let chars_min = if self.judge == USER { 0 } else { chars_min };
-        let positive = self.votes.iter().filter(|vote| vote.value == Some(1));
-        let hints = positive.filter_map(|vote| vote.hint.as_deref());
         let mut best: Option<&str> = None;
-        for hint in hints.filter(|hint| hint.chars().count() > chars_min) {
+        for hint in self.usable(chars_min) {
             if best.is_none_or(|best| hint.chars().count() > best.chars().count()) {
                 best = Some(hint);
             }
         }
         best
+    }
+
+    /// Every hint that may be accepted, without repetitions, shortest first (in order where they
+    /// are as long), and at most `count` of them.
+    ///
+    /// Proven by `hints_are_chosen_as_the_reference_does`.
+    pub fn candidates(&self, chars_min: usize, count: usize) -> Vec<String> {
+        let mut hints: Vec<&str> = Vec::new();
+        for hint in self.usable(chars_min) {
+            if !hints.contains(&hint) {
+                hints.push(hint);
+            }
+        }
+        hints.sort_by_key(|hint| hint.chars().count());
+        hints.truncate(count);
+        hints.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The hints of the positive votes, without white space around them.
+    fn usable(&self, chars_min: usize) -> impl Iterator<Item = &str> {
+        let chars_min = if self.judge == USER { 0 } else { chars_min };
+        let positive = self.votes.iter().filter(|vote| vote.value == Some(1));
+        let hints = positive.filter_map(|vote| vote.hint.as_deref()).map(str::trim);
+        hints.filter(move |hint| hint.chars().count() > chars_min)
     }
 }
 

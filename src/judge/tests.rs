@@ -216,6 +216,29 @@ fn the_longest_hint_of_the_positive_votes_is_accepted() {
     assert_eq!(ballot.accepted(24), Some("Use metric units, please."));
 }
 
+/// The judge votes of `testdata/golden/hybrid-a` and the hints that the reference takes of them.
+#[test]
+fn hints_are_chosen_as_the_reference_does() {
+    let cases = include_str!("../../testdata/golden/hybrid-a/hint_selection.json");
+    let cases: Vec<Value> = serde_json::from_str(cases).unwrap();
+    assert!(cases.len() >= 8, "{}", cases.len());
+    for case in cases {
+        let votes = case["judge_votes"].as_array().unwrap().iter().map(|vote| HintVote {
+            value: vote["score"].as_i64().and_then(|score| i8::try_from(score).ok()),
+            hint: vote["hint"].as_str().map(str::to_owned),
+            text: String::new(),
+        });
+        let ballot = HintBallot { judge: MODEL.to_owned(), votes: votes.collect(), failed: None };
+        let expected: Vec<&str> = case["expected_hints"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|h| h.as_str().unwrap())
+            .collect();
+        assert_eq!(ballot.candidates(10, 3), expected, "{}", case["name"]);
+    }
+}
+
 #[test]
 fn the_docs_show_the_prompts_whole() {
     let page = include_str!("../../docs/judging.md");

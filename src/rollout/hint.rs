@@ -31,6 +31,47 @@ pub struct HintVote {
     pub text: String,
 }
 
+/// How a hinted prompt comes from the recorded one: what both begin with, what stands in between,
+/// and what both end with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Splice {
+    /// Tokens that both begin with.
+    pub head: u32,
+    /// Tokens that both end with.
+    pub tail: u32,
+    /// What the hinted prompt has in between.
+    pub ids: Vec<u32>,
+}
+
+impl Splice {
+    /// What turns `plain` into `hinted`, with the longest common beginning, then the longest common
+    /// end.
+    pub fn between(plain: &[u32], hinted: &[u32]) -> Self {
+        let head = plain.iter().zip(hinted).take_while(|(a, b)| a == b).count();
+        let rest = (plain[head..].iter().rev()).zip(hinted[head..].iter().rev());
+        let tail = rest.take_while(|(a, b)| a == b).count();
+        let ids = hinted[head..hinted.len() - tail].to_vec();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self { head: count(head), tail: count(tail), ids }
+    }
+
+    /// The hinted prompt; `None` where this splice is of another prompt, one that is too short.
+    pub fn apply(&self, plain: &[u32]) -> Option<Vec<u32>> {
+        let tail = plain.len().checked_sub(self.tail as usize)?;
+        let kept = plain.get(..self.head as usize).filter(|head| head.len() <= tail)?;
+        Some([kept, &self.ids, &plain[tail..]].concat())
+    }
+}
+
+/// A hint that may be taken, and the prompt with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HintCandidate {
+    /// Its text.
+    pub hint: String,
+    /// From the recorded prompt to the one with the hint.
+    pub prompt: Splice,
+}
+
 /// A row of the `hints` table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hint {
@@ -52,8 +93,42 @@ pub struct Hint {
     pub teacher_logprobs: Vec<f32>,
     /// log π(a_t | prompt), one per response token, at the turn's own temperature.
     pub student_logprobs: Vec<f32>,
+    /// Every hint that was accepted, without repetitions, shortest first: what a teacher that the
+    /// trainer computes itself may be given. Empty where none was, and in rows of older programs.
+    pub candidates: Vec<HintCandidate>,
     /// What went wrong, if something did.
     pub detail: String,
     /// Microseconds since the Unix epoch.
     pub hinted_at_us: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_splice_gives_the_hinted_prompt_back() {
+        let cases: [(&[u32], &[u32]); 7] = [
+            (&[1, 2, 3, 4], &[1, 2, 9, 9, 3, 4]),
+            (&[1, 2, 3], &[1, 2, 3]),
+            (&[1, 1, 1], &[1, 1, 1, 1, 1]),
+            (&[1, 1, 1, 1], &[1, 1]),
+            (&[], &[5]),
+            (&[5], &[]),
+            (&[1, 2, 3], &[4, 5, 6]),
+        ];
+        for (plain, hinted) in cases {
+            let splice = Splice::between(plain, hinted);
+            assert_eq!(splice.apply(plain).as_deref(), Some(hinted), "{splice:?}");
+        }
+        assert_eq!(Splice::between(&[1, 2, 3, 4], &[1, 2, 9, 3, 4]).ids, [9]);
+    }
+
+    #[test]
+    fn a_splice_of_a_longer_prompt_does_not_fit() {
+        let splice = Splice { head: 2, tail: 2, ids: vec![7] };
+        assert_eq!(splice.apply(&[1, 2, 3]), None);
+        assert_eq!(splice.apply(&[1]), None);
+        assert_eq!(splice.apply(&[1, 2, 3, 4]), Some(vec![1, 2, 7, 3, 4]));
+    }
 }

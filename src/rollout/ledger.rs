@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    Deployment, Hint, HintStatus, Rollout, Score, ScoreStatus, Step, Turn, TurnId, TurnKind,
-    TurnStatus, Version, labelled,
+    Deployment, DeploymentEvent, Hint, HintStatus, Rollout, Score, ScoreStatus, Step, Turn, TurnId,
+    TurnKind, TurnStatus, Version, labelled,
 };
 
 labelled! {
@@ -29,8 +29,16 @@ labelled! {
         RenderMismatch = "render_mismatch",
         /// The teacher could not score the reply.
         TeacherFailed = "teacher_failed",
-        /// Empty, cut off or looping.
+        /// Empty, cut off or looping: what older programs wrote.
         Degenerate = "degenerate",
+        /// The reply holds nothing that could be judged.
+        Empty = "empty",
+        /// The reply was cut off: by its limit, or by whoever asked.
+        CutOff = "cut_off",
+        /// The reply repeats itself.
+        Looping = "looping",
+        /// The reply makes the same tool call again.
+        RepeatedCall = "repeated_call",
         /// Sampled greedily, so that the recorded log-probabilities are not the behaviour's.
         Greedy = "greedy",
         /// Drawn with penalties or a bias, so that the recorded log-probabilities are not the
@@ -46,8 +54,12 @@ labelled! {
         TooLong = "too_long",
         /// A recorded value is not finite or arrays disagree in length.
         Malformed = "malformed",
-        /// Its batch made a version that was refused or rolled back, or gave a non-finite step.
+        /// Its batch made a version that was refused or rolled back.
         Quarantined = "quarantined",
+        /// Its batch gave a loss, a gradient or weights that are not finite.
+        NotFinite = "not_finite",
+        /// Its batch gave a loss or a gradient beyond the running bound.
+        Exploding = "exploding",
         /// Erased on request.
         Erased = "erased",
     }
@@ -65,6 +77,11 @@ impl Rejection {
                 | Self::RenderMismatch
                 | Self::TooLong
         )
+    }
+
+    /// Whether it lies in the batch that the turn was in: such a turn can be put back.
+    const fn lies_in_the_batch(self) -> bool {
+        matches!(self, Self::Quarantined | Self::NotFinite | Self::Exploding)
     }
 }
 
@@ -170,8 +187,12 @@ pub struct Ledger {
     turns: BTreeMap<TurnId, Entry>,
     /// The versions whose batches hold a turn.
     batches: HashMap<TurnId, Vec<Version>>,
-    rejected: HashMap<TurnId, Seen<Rejection>>,
+    rejected: HashMap<TurnId, Seen<Rejected>>,
     retired: BTreeSet<Version>,
+    /// The dead versions whose turns were put back.
+    requeued: BTreeSet<Version>,
+    /// Batches that were set aside before this were put back.
+    requeued_at_us: i64,
     parents: BTreeMap<Version, Version>,
 }
 
@@ -183,7 +204,14 @@ struct Entry {
     hint: Option<Seen<HintStatus>>,
 }
 
-/// What a judge made of one revision of a rollout.
+/// That a turn was put aside.
+#[derive(Debug, Clone, Copy)]
+struct Rejected {
+    reason: Rejection,
+    at_us: i64,
+}
+
+/// What a judge, or the trainer, made of one revision of a rollout.
 #[derive(Debug, Clone, Copy)]
 struct Seen<T> {
     revision: u32,
@@ -192,9 +220,13 @@ struct Seen<T> {
 
 impl<T: Copy> Seen<T> {
     /// The later one: by revision, then by order.
-    fn later(known: Option<Self>, new: Self) -> Option<Self> {
-        let stays = known.filter(|known| known.revision > new.revision);
-        Some(stays.unwrap_or(new))
+    fn later(self, new: Self) -> Self {
+        if self.revision > new.revision { self } else { new }
+    }
+
+    /// Puts the later one in place.
+    fn put(known: &mut Option<Self>, new: Self) {
+        *known = Some(known.map_or(new, |known| known.later(new)));
     }
 
     /// What counts for a placement: nothing that was made of less than is known now.
@@ -236,14 +268,14 @@ impl Ledger {
     pub fn score(&mut self, row: &Score) {
         let entry = self.turns.entry(row.turn_id).or_default();
         let new = Seen { revision: row.revision, outcome: (row.status, row.score) };
-        entry.score = Seen::later(entry.score, new);
+        Seen::put(&mut entry.score, new);
     }
 
     /// Takes a hint row; the last one of the highest revision counts.
     pub fn hint(&mut self, row: &Hint) {
         let entry = self.turns.entry(row.turn_id).or_default();
         let new = Seen { revision: row.revision, outcome: row.status };
-        entry.hint = Seen::later(entry.hint, new);
+        Seen::put(&mut entry.hint, new);
     }
 
     /// Takes a step row.
@@ -261,17 +293,21 @@ impl Ledger {
         }
         for rejected in &row.rejected {
             self.turns.entry(rejected.turn_id).or_default();
-            let new = Seen { revision: rejected.revision, outcome: rejected.reason };
-            self.rejected
-                .entry(rejected.turn_id)
-                .and_modify(|known| *known = Seen::later(Some(*known), new).unwrap_or(new))
-                .or_insert(new);
+            let outcome = Rejected { reason: rejected.reason, at_us: row.finished_at_us };
+            let new = Seen { revision: rejected.revision, outcome };
+            let known = self.rejected.entry(rejected.turn_id).or_insert(new);
+            *known = known.later(new);
         }
     }
 
     /// Takes a deployment row.
     pub fn deployment(&mut self, row: &Deployment) {
-        self.retire(row.retired.iter().copied());
+        if row.event == DeploymentEvent::Requeued {
+            self.requeued.extend(&row.retired);
+            self.requeued_at_us = self.requeued_at_us.max(row.deployed_at_us);
+        } else {
+            self.retire(row.retired.iter().copied());
+        }
     }
 
     /// Takes versions that were refused or rolled back.
@@ -334,17 +370,11 @@ impl Ledger {
     }
 
     fn fold(&self, turn: TurnId, entry: &Entry) -> TurnState {
-        if let Some(versions) = self.batches.get(&turn) {
-            return match versions.iter().copied().find(|v| !self.is_dead(*v)) {
-                Some(version) => TurnState::Trained(version),
-                None => TurnState::Rejected(Rejection::Quarantined),
-            };
+        if let Some(state) = self.consumed(turn) {
+            return state;
         }
-        if let Some(rejected) = self.rejected.get(&turn) {
-            let later = entry.placement.is_some_and(|known| known.revision > rejected.revision);
-            if !(later && rejected.outcome.lies_in_the_feedback()) {
-                return TurnState::Rejected(rejected.outcome);
-            }
+        if let Some(reason) = self.put_aside(turn, entry) {
+            return TurnState::Rejected(reason);
         }
         if entry.recorded == Some(TurnStatus::DoNotTrain) {
             return TurnState::Rejected(Rejection::DoNotTrain);
@@ -362,6 +392,26 @@ impl Ledger {
             }
             Some(placement) => judged(entry, placement),
         }
+    }
+
+    /// What became of a turn's batches; `None` if there was none, or it was put back since.
+    fn consumed(&self, turn: TurnId) -> Option<TurnState> {
+        let versions = self.batches.get(&turn)?.iter().copied();
+        if let Some(version) = versions.clone().find(|version| !self.is_dead(*version)) {
+            return Some(TurnState::Trained(version));
+        }
+        let put_back = versions.into_iter().all(|version| self.requeued.contains(&version));
+        (!put_back).then_some(TurnState::Rejected(Rejection::Quarantined))
+    }
+
+    /// Why the trainer put a turn aside, where that still holds.
+    fn put_aside(&self, turn: TurnId, entry: &Entry) -> Option<Rejection> {
+        let Seen { revision, outcome: Rejected { reason, at_us } } = *self.rejected.get(&turn)?;
+        let more_is_known = entry.placement.is_some_and(|known| known.revision > revision);
+        let put_back = at_us <= self.requeued_at_us;
+        let holds = !(more_is_known && reason.lies_in_the_feedback())
+            && !(put_back && reason.lies_in_the_batch());
+        holds.then_some(reason)
     }
 
     /// The figures of all recorded turns.

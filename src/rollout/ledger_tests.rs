@@ -52,6 +52,7 @@ fn hint(turn_id: TurnId, status: HintStatus) -> Hint {
         scored_by: None,
         teacher_logprobs: Vec::new(),
         student_logprobs: Vec::new(),
+        candidates: Vec::new(),
         detail: String::new(),
         hinted_at_us: 0,
     }
@@ -76,6 +77,7 @@ fn step(version: Option<u64>, parent: u64, trained: &[TurnId], rejected: &[TurnI
             })
             .collect(),
         metrics: Vec::new(),
+        detail: String::new(),
         finished_at_us: 0,
     }
 }
@@ -313,4 +315,53 @@ fn the_tally_accounts_for_every_turn() {
     let expected = [("answered", 20), ("closed", 20), ("ready", 20), ("rejected", 20)];
     assert!(expected.iter().all(|(state, count)| tally.by_state[state] == *count));
     assert_eq!(tally.turns, tally.waiting + tally.trained + tally.rejected.values().sum::<u64>());
+}
+
+fn requeued(versions: &[u64], deployed_at_us: i64) -> Deployment {
+    Deployment { event: DeploymentEvent::Requeued, deployed_at_us, ..retired(versions) }
+}
+
+#[test]
+fn the_turns_of_a_dead_version_can_be_put_back_once() {
+    let mut ledger = closed();
+    ledger.step(&step(Some(1), 0, &[A], &[]));
+    ledger.deployment(&retired(&[1]));
+    assert_eq!(ledger.state(A), Some(TurnState::Rejected(Rejection::Quarantined)));
+    ledger.deployment(&requeued(&[1], 5));
+    assert_eq!(ledger.state(A), Some(TurnState::Closed));
+    ledger.step(&step(Some(2), 0, &[A], &[]));
+    assert_eq!(ledger.state(A), Some(TurnState::Trained(Version(2))));
+    ledger.deployment(&retired(&[2]));
+    assert_eq!(ledger.state(A), Some(TurnState::Rejected(Rejection::Quarantined)));
+}
+
+#[test]
+fn a_live_version_keeps_its_turns_whatever_is_put_back() {
+    let mut ledger = closed();
+    ledger.step(&step(Some(1), 0, &[A], &[]));
+    ledger.deployment(&requeued(&[1], 5));
+    assert_eq!(ledger.state(A), Some(TurnState::Trained(Version(1))));
+}
+
+#[test]
+fn a_batch_that_was_set_aside_can_be_put_back_and_set_aside_again() {
+    let mut ledger = closed();
+    let aside = |finished_at_us, reason| {
+        let mut row = Step { finished_at_us, ..step(None, 0, &[], &[A]) };
+        row.rejected[0].reason = reason;
+        row
+    };
+    for reason in [Rejection::NotFinite, Rejection::Exploding, Rejection::Quarantined] {
+        ledger.step(&aside(10, reason));
+        assert_eq!(ledger.state(A), Some(TurnState::Rejected(reason)));
+    }
+    ledger.deployment(&requeued(&[], 20));
+    assert_eq!(ledger.state(A), Some(TurnState::Closed));
+    ledger.step(&aside(30, Rejection::NotFinite));
+    assert_eq!(ledger.state(A), Some(TurnState::Rejected(Rejection::NotFinite)));
+    let stale = aside(10, Rejection::Stale);
+    let mut other = closed();
+    other.step(&stale);
+    other.deployment(&requeued(&[], 20));
+    assert_eq!(other.state(A), Some(TurnState::Rejected(Rejection::Stale)), "a turn's own fault");
 }

@@ -55,6 +55,8 @@ pub struct Step {
     pub rejected: Vec<RejectedTurn>,
     /// Metrics by name, in order.
     pub metrics: Vec<(String, f64)>,
+    /// Why a batch was set aside, in words; empty elsewhere.
+    pub detail: String,
     /// Microseconds since the Unix epoch.
     pub finished_at_us: i64,
 }
@@ -68,6 +70,15 @@ labelled! {
         Refused = "refused",
         /// An older version was put back; the versions in `retired` are a dead branch.
         RolledBack = "rolled_back",
+        /// It was pinned: nothing newer goes live by itself.
+        Pinned = "pinned",
+        /// The pin was taken away.
+        Unpinned = "unpinned",
+        /// Someone allowed it to go live.
+        Approved = "approved",
+        /// The turns of the versions in `retired` may be trained on again, and so may those of
+        /// batches that were set aside before.
+        Requeued = "requeued",
     }
 }
 
@@ -80,7 +91,7 @@ pub struct Deployment {
     pub version: Version,
     /// The version that was live before, if any.
     pub previous: Option<Version>,
-    /// Versions that this event cut off from the lineage.
+    /// Versions that this event cut off from the lineage, or whose turns it gave back.
     pub retired: Vec<Version>,
     /// The servers that took it.
     pub servers: Vec<String>,

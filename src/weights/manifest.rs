@@ -235,6 +235,7 @@ impl StoredStep {
             trained: trained.collect::<Result<_, String>>()?,
             rejected: rejected.collect::<Result<_, String>>()?,
             metrics: metrics.collect::<Result<_, String>>()?,
+            detail: String::new(),
             finished_at_us: self.finished_at_us,
         })
     }

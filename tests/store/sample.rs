@@ -2,9 +2,9 @@
 
 use openclaw_rl::rollout::{
     ClosedBy, ConstraintKind, Deployment, DeploymentEvent, Feedback, FinishReason, Hint,
-    HintStatus, HintVote, Rated, Rating, RejectedTurn, Rejection, Rollout, Sampling, Score,
-    ScoreStatus, Step, TrainedTurn, TrainingSignal, Turn, TurnId, TurnKind, TurnStatus, Version,
-    VersionSpan, Vote,
+    HintCandidate, HintStatus, HintVote, Rated, Rating, RejectedTurn, Rejection, Rollout, Sampling,
+    Score, ScoreStatus, Splice, Step, TrainedTurn, TrainingSignal, Turn, TurnId, TurnKind,
+    TurnStatus, Version, VersionSpan, Vote,
 };
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -230,6 +230,14 @@ impl Sample for Hint {
             scored_by: maybe(rng, |rng| Version(rng.next_u64())),
             teacher_logprobs: list(rng, logprob),
             student_logprobs: list(rng, logprob),
+            candidates: list(rng, |rng| HintCandidate {
+                hint: text(rng),
+                prompt: Splice {
+                    head: rng.next_u32(),
+                    tail: rng.next_u32(),
+                    ids: list(rng, |rng| rng.next_u32()),
+                },
+            }),
             detail: text(rng),
             hinted_at_us: time(rng),
         }
@@ -266,6 +274,7 @@ impl Sample for Step {
                 revision: rng.next_u32(),
             }),
             metrics: list(rng, |rng| (text(rng), rng.random::<f64>())),
+            detail: text(rng),
             finished_at_us: time(rng),
         }
     }

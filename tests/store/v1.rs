@@ -125,6 +125,7 @@ pub fn hints() -> Vec<Hint> {
         scored_by: Some(Version(3)),
         teacher_logprobs: vec![-0.1, -0.2],
         student_logprobs: vec![-0.7, -0.000_015],
+        candidates: Vec::new(),
         detail: String::new(),
         hinted_at_us: 1_790_000_003_000_000,
     };
@@ -155,6 +156,7 @@ pub fn steps() -> Vec<Step> {
         }],
         rejected: vec![RejectedTurn { turn_id: SECOND, reason: Rejection::Greedy, revision: 0 }],
         metrics: vec![("loss".to_owned(), 0.1), ("grad_norm".to_owned(), 1e-12)],
+        detail: String::new(),
         finished_at_us: 1_790_000_004_000_000,
     };
     let rejected = Step { version: None, trained: Vec::new(), ..made.clone() };

@@ -1,5 +1,5 @@
 //! What the files in `testdata/store/v3` hold, where that is not what an earlier version held.
-//! Changes only until schema version 3 has been released.
+//! Never changes again.
 
 use openclaw_rl::rollout::{
     ClosedBy, Feedback, Hint, Rated, Rating, Rollout, Score, Step, Turn, TurnId, TurnStatus,

@@ -22,7 +22,7 @@ use crate::events::{emit, now_us};
 use crate::fault::Explain;
 use crate::judge::{Docket, Exchange, Judge, Looked};
 use crate::render::RenderError;
-use crate::rollout::{Hint, HintStatus, Rollout, Turn, TurnId};
+use crate::rollout::{Hint, HintCandidate, HintStatus, Rollout, Turn, TurnId};
 use crate::store::{self, Store, StoreError, Tail, Writer};
 use crate::weights::WeightsError;
 
@@ -30,6 +30,8 @@ use teacher::{NoRows, Rows, Teacher, Told};
 
 /// Rows of one segment.
 const ROWS_MAX: usize = 100;
+/// Hints of one turn whose prompts are kept.
+const CANDIDATES_MAX: usize = 3;
 /// Longest time that a finished row waits for others of its segment.
 const FLUSH: Duration = Duration::from_millis(250);
 /// Time between two heartbeats.
@@ -341,6 +343,7 @@ impl Desk {
             scored_by: None,
             teacher_logprobs: Vec::new(),
             student_logprobs: Vec::new(),
+            candidates: Vec::new(),
             detail: String::new(),
             hinted_at_us: now_us(),
         };
@@ -356,6 +359,7 @@ impl Desk {
             Err(error) => return Err(NoRows::Teacher(error)),
         };
         let accepted = ballot.accepted(self.hint_chars_min).map(str::to_owned);
+        let candidates = ballot.candidates(self.hint_chars_min, CANDIDATES_MAX);
         row.judge = ballot.judge;
         row.votes = ballot.votes;
         if let Some(reason) = ballot.failed {
@@ -368,8 +372,9 @@ impl Desk {
             Ok(told) => told,
             Err(detail) => return Ok(failed(row, HintStatus::TeacherFailed, detail)),
         };
-        match self.teach(&told, &row.hint).await {
-            Ok(rows) => {
+        match self.teach(&told, &row.hint, candidates).await {
+            Ok((rows, candidates)) => {
+                row.candidates = candidates;
                 row.status = HintStatus::Accepted;
                 row.scored_by = rows.scored_by;
                 row.teacher_logprobs = rows.teacher;
@@ -399,14 +404,20 @@ impl Desk {
         }
     }
 
-    /// Both rows; a daemon waits for the home's model to appear.
-    async fn teach(&self, told: &Told, hint: &str) -> Result<Rows, NoRows> {
-        loop {
+    /// Both rows, and the prompt of each candidate; a daemon waits for the home's model to appear.
+    async fn teach(
+        &self,
+        told: &Told,
+        hint: &str,
+        candidates: Vec<String>,
+    ) -> Result<(Rows, Vec<HintCandidate>), NoRows> {
+        let rows = loop {
             match self.teacher.rows(told, hint).await {
                 Err(NoRows::NoModel) if self.follow => tokio::time::sleep(MODEL_PAUSE).await,
-                other => return other,
+                other => break other?,
             }
-        }
+        };
+        Ok((rows, self.teacher.candidates(told, candidates).await?))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::complete::{CompleteError, Completer, Scored};
 use crate::config::Home;
 use crate::events::{emit, hint::HintWaitsForModel};
 use crate::render::{RenderError, Renderer, with_hint};
-use crate::rollout::{HintStatus, Turn, Version};
+use crate::rollout::{HintCandidate, HintStatus, Splice, Turn, Version};
 use crate::weights::{Registry, WeightsError};
 
 /// How often both rows are asked for when the version changed between them, or an answer was
@@ -118,6 +118,23 @@ impl Teacher {
             }
         }
         Err(NoRows::Turn(HintStatus::TeacherFailed, last))
+    }
+
+    /// Each hint with the prompt that it makes, for a teacher that the trainer computes.
+    ///
+    /// # Errors
+    /// As [`Teacher::rows`], which has rendered one of them before.
+    pub async fn candidates(
+        &self,
+        told: &Told,
+        hints: Vec<String>,
+    ) -> Result<Vec<HintCandidate>, NoRows> {
+        let renderer = self.renderer().await?;
+        let candidate = |hint: String| {
+            let hinted = hinted_prompt(&renderer, told, &hint)?;
+            Ok(HintCandidate { hint, prompt: Splice::between(&told.prompt_ids, &hinted) })
+        };
+        hints.into_iter().map(candidate).collect()
     }
 
     /// The renderer of the base model; every version of a home shares its tokenizer.

@@ -89,6 +89,7 @@ fn hint(id: u128, status: HintStatus) -> Hint {
         scored_by: Some(Version(0)),
         teacher_logprobs: row(-0.25),
         student_logprobs: row(-0.75),
+        candidates: Vec::new(),
         detail: String::new(),
         hinted_at_us: 2_000_000,
     }
@@ -268,6 +269,7 @@ fn trained(ids: &[u128], version: u64) -> Step {
         trained: ids.iter().map(of).collect(),
         rejected: Vec::new(),
         metrics: Vec::new(),
+        detail: String::new(),
         finished_at_us: 0,
     }
 }

@@ -216,6 +216,7 @@ impl Trainer {
             trained: Vec::new(),
             rejected,
             metrics,
+            detail: String::new(),
             finished_at_us: now_us(),
         }
     }

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{Float32Type, Int8Type, UInt32Type, UInt64Type};
 
-use crate::rollout::{Hint, HintStatus, HintVote, Version};
+use crate::rollout::{Hint, HintCandidate, HintStatus, HintVote, Splice, Version};
 use crate::store::columns::{Batch, Columns, Mismatch};
 use crate::store::{Part, Record, Table};
 
@@ -29,6 +29,18 @@ impl Record for Hint {
             )
             .number_lists::<Float32Type>("teacher_logprobs", teacher)
             .number_lists::<Float32Type>("student_logprobs", student)
+            .struct_lists(
+                "candidates",
+                each.clone().map(|r| r.candidates.as_slice()),
+                |batch, candidates| {
+                    let each = candidates.iter();
+                    batch
+                        .text("hint", each.clone().map(|c| &c.hint))
+                        .numbers::<UInt32Type>("head", each.clone().map(|c| c.prompt.head))
+                        .numbers::<UInt32Type>("tail", each.clone().map(|c| c.prompt.tail))
+                        .number_lists::<UInt32Type>("ids", each.map(|c| c.prompt.ids.as_slice()))
+                },
+            )
             .text("detail", each.clone().map(|r| &r.detail))
             .times("hinted_at", each.map(|r| r.hinted_at_us))
     }
@@ -55,6 +67,9 @@ impl Part for Hint {
         let mut scored_by = columns.optional_numbers::<UInt64Type>("scored_by")?;
         let mut teacher = columns.number_lists::<Float32Type>("teacher_logprobs")?;
         let mut student = columns.number_lists::<Float32Type>("student_logprobs")?;
+        let mut candidates = columns.since(4, "candidates", Vec::new(), |columns, name| {
+            columns.struct_lists(name, candidates)
+        })?;
         let mut detail = columns.text("detail")?;
         let mut hinted_at = columns.times("hinted_at")?;
         columns.rows(|| {
@@ -68,9 +83,22 @@ impl Part for Hint {
                 scored_by: scored_by.take()?.map(Version),
                 teacher_logprobs: teacher.take()?,
                 student_logprobs: student.take()?,
+                candidates: candidates.take()?,
                 detail: detail.take()?,
                 hinted_at_us: hinted_at.take()?,
             })
         })
     }
+}
+
+fn candidates(columns: &Columns<'_>) -> Result<Vec<HintCandidate>, Mismatch> {
+    let mut hint = columns.text("hint")?;
+    let mut head = columns.numbers::<UInt32Type>("head")?;
+    let mut tail = columns.numbers::<UInt32Type>("tail")?;
+    let mut ids = columns.number_lists::<UInt32Type>("ids")?;
+    columns.rows(|| {
+        let hint = hint.take()?;
+        let prompt = Splice { head: head.take()?, tail: tail.take()?, ids: ids.take()? };
+        Ok(HintCandidate { hint, prompt })
+    })
 }

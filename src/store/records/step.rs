@@ -42,6 +42,7 @@ impl Record for Step {
                         .numbers::<Float64Type>("value", metrics.iter().map(|(_, value)| *value))
                 },
             )
+            .text("detail", each.clone().map(|r| &r.detail))
             .times("finished_at", each.map(|r| r.finished_at_us))
     }
 }
@@ -60,6 +61,8 @@ impl Part for Step {
             let mut value = columns.numbers::<Float64Type>("value")?;
             columns.rows(|| Ok((name.take()?, value.take()?)))
         })?;
+        let mut detail =
+            columns.since(4, "detail", String::new(), |columns, name| columns.text(name))?;
         let mut finished_at = columns.times("finished_at")?;
         columns.rows(|| {
             Ok(Self {
@@ -69,6 +72,7 @@ impl Part for Step {
                 trained: trained.take()?,
                 rejected: rejected.take()?,
                 metrics: metrics.take()?,
+                detail: detail.take()?,
                 finished_at_us: finished_at.take()?,
             })
         })
