@@ -103,7 +103,7 @@ struct CollectPart {
 /// What is handed on to `train`.
 #[derive(Debug, Args, Serialize)]
 struct TrainPart {
-    /// The objective: binary, opd or combine
+    /// The objective: binary, opd, combine, topk, hybrid or sft
     #[arg(long, value_name = "METHOD")]
     method: Option<String>,
     /// Samples per optimizer step
@@ -118,6 +118,18 @@ struct TrainPart {
     /// AdamW step size
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
+    /// Which weights are trained: all or lora
+    #[arg(long, value_name = "WEIGHTS")]
+    weights: Option<String>,
+    /// Weight of the distance to the reference
+    #[arg(long, value_name = "WEIGHT")]
+    kl_coefficient: Option<f32>,
+    /// Longest prompt and reply that is trained on
+    #[arg(long, value_name = "TOKENS")]
+    train_tokens_max: Option<usize>,
+    /// Distinct sessions that a batch holds at least
+    #[arg(long, value_name = "N")]
+    sessions_min: Option<usize>,
 }
 
 /// The whole loop, resolved: every section was validated before any child is started.

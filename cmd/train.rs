@@ -32,9 +32,15 @@ pub struct TrainArgs {
     /// Where the model is computed: auto (a CUDA device if there is one), cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// The objective: binary, opd or combine
-    #[arg(long, value_name = "METHOD")]
-    pub method: Option<String>,
+    /// Devices among which each batch is divided, in place of --device: cuda:0,cuda:1 …
+    #[arg(long, value_name = "DEVICE", value_delimiter = ',')]
+    pub devices: Vec<String>,
+    /// Copies of the model on the CPU among which each batch is divided
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// What the model is computed in: auto (bf16 on CUDA, else f32), f32 or bf16
+    #[arg(long, value_name = "DTYPE")]
+    pub dtype: Option<String>,
     /// Samples per optimizer step
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
@@ -44,9 +50,127 @@ pub struct TrainArgs {
     /// Optimizer steps over the same batch
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
-    /// AdamW step size
+    /// Longest prompt and reply that is trained on
+    #[arg(long, value_name = "TOKENS")]
+    pub train_tokens_max: Option<usize>,
+    /// Tokens that are computed at once
+    #[arg(long, value_name = "TOKENS")]
+    pub pack_tokens: Option<usize>,
+    /// Chat examples for sft, one JSON object a line, in place of the store
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// What fresh additions and the order of examples are drawn from
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Stop after this many optimizer steps
+    #[arg(long, value_name = "N")]
+    pub steps_max: Option<u64>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub objective: ObjectiveArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub optimizer: OptimizerArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub guards: GuardArgs,
+}
+
+/// What a step optimises.
+#[derive(Debug, Args, Serialize)]
+#[command(next_help_heading = "Objective")]
+pub struct ObjectiveArgs {
+    /// The objective: binary, opd, combine, topk, hybrid or sft
+    #[arg(long, value_name = "METHOD")]
+    pub method: Option<String>,
+    /// Tokens of a position that topk and hybrid look at [default: 50 and 4]
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Which tokens hybrid compares: student, teacher or overlap
+    #[arg(long, value_name = "SUPPORT")]
+    pub hybrid_support: Option<String>,
+    /// Which hint hybrid learns from: shortest, token_optimal or sequence_optimal
+    #[arg(long, value_name = "RULE")]
+    pub hybrid_selection: Option<String>,
+    /// Bound on the gap to the teacher in hybrid; 0 is none
+    #[arg(long, value_name = "GAP")]
+    pub gap_clip: Option<f32>,
+    /// Let hybrid pull replies without a hint to the teacher as well
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub opd_without_hint: bool,
+    /// The version that teaches in topk and hybrid [default: the weights before the step]
+    #[arg(long, value_name = "N")]
+    pub teacher_version: Option<u64>,
+    /// Estimator of the distance to the reference: none, k1, k2, k3 or low_var_kl
+    #[arg(long, value_name = "ESTIMATOR")]
+    pub kl: Option<String>,
+    /// Weight of the distance to the reference
+    #[arg(long, value_name = "WEIGHT")]
+    pub kl_coefficient: Option<f32>,
+    /// The version that is the reference
+    #[arg(long, value_name = "N")]
+    pub reference_version: Option<u64>,
+    /// Weight of the entropy, which is rewarded
+    #[arg(long, value_name = "WEIGHT")]
+    pub entropy_coefficient: Option<f32>,
+    /// What the ratio is taken to: rollout or decoupled
+    #[arg(long, value_name = "POLICY")]
+    pub behaviour: Option<String>,
+    /// Bound on the weight of a token under decoupled
+    #[arg(long, value_name = "WEIGHT")]
+    pub decoupled_cap: Option<f32>,
+    /// Lower PPO clip
+    #[arg(long, value_name = "EPSILON")]
+    pub clip_low: Option<f32>,
+    /// Upper PPO clip
+    #[arg(long, value_name = "EPSILON")]
+    pub clip_high: Option<f32>,
+    /// Bound on the loss of a punished token, in multiples of its advantage [default: none]
+    #[arg(long, value_name = "FACTOR")]
+    pub dual_clip: Option<f32>,
+    /// Weight of the score in combine and hybrid
+    #[arg(long, value_name = "WEIGHT")]
+    pub weight_rl: Option<f32>,
+    /// Weight of the hint gap in combine and hybrid
+    #[arg(long, value_name = "WEIGHT")]
+    pub weight_opd: Option<f32>,
+    /// Bound on the size of an advantage
+    #[arg(long, value_name = "SIZE")]
+    pub advantage_max: Option<f32>,
+    /// Bound on the size of a log-ratio
+    #[arg(long, value_name = "SIZE")]
+    pub log_ratio_max: Option<f32>,
+}
+
+/// How a step is taken.
+#[derive(Debug, Args, Serialize)]
+#[command(next_help_heading = "Optimizer")]
+pub struct OptimizerArgs {
+    /// Which weights are trained: all or lora
+    #[arg(long, value_name = "WEIGHTS")]
+    pub weights: Option<String>,
+    /// Rank of the additions of lora
+    #[arg(long, value_name = "RANK")]
+    pub lora_rank: Option<usize>,
+    /// The additions of lora are scaled by this over the rank
+    #[arg(long, value_name = "ALPHA")]
+    pub lora_alpha: Option<f64>,
+    /// AdamW step size, after the warm-up
     #[arg(long, value_name = "RATE")]
     pub learning_rate: Option<f64>,
+    /// Step size at the end of a schedule that falls
+    #[arg(long, value_name = "RATE")]
+    pub learning_rate_min: Option<f64>,
+    /// How the step size goes on after the warm-up: constant, linear or cosine
+    #[arg(long, value_name = "SCHEDULE")]
+    pub schedule: Option<String>,
+    /// Optimizer updates over which the step size rises from 0
+    #[arg(long, value_name = "N")]
+    pub warmup_steps: Option<u64>,
+    /// Optimizer updates after which a schedule that falls has reached its end
+    #[arg(long, value_name = "N")]
+    pub schedule_steps: Option<u64>,
     /// AdamW decay of the first moment
     #[arg(long, value_name = "BETA")]
     pub beta1: Option<f64>,
@@ -62,27 +186,43 @@ pub struct TrainArgs {
     /// Bound on the L2 norm of the whole gradient
     #[arg(long, value_name = "NORM")]
     pub grad_norm_max: Option<f64>,
-    /// Lower PPO clip
-    #[arg(long, value_name = "EPSILON")]
-    pub clip_low: Option<f32>,
-    /// Upper PPO clip
-    #[arg(long, value_name = "EPSILON")]
-    pub clip_high: Option<f32>,
-    /// Weight of the score in combine
-    #[arg(long, value_name = "WEIGHT")]
-    pub weight_rl: Option<f32>,
-    /// Weight of the hint gap in combine
-    #[arg(long, value_name = "WEIGHT")]
-    pub weight_opd: Option<f32>,
-    /// Longest prompt and reply that is trained on
-    #[arg(long, value_name = "TOKENS")]
-    pub train_tokens_max: Option<usize>,
+}
+
+/// What is kept out, and what is kept.
+#[derive(Debug, Args, Serialize)]
+#[command(next_help_heading = "Guards")]
+pub struct GuardArgs {
+    /// Distinct sessions that a batch holds at least
+    #[arg(long, value_name = "N")]
+    pub sessions_min: Option<usize>,
+    /// Versions behind the head that the oldest token of a reply may be
+    #[arg(long, value_name = "N")]
+    pub staleness_max: Option<u64>,
+    /// Replies in a row that may make the same tool calls
+    #[arg(long, value_name = "N")]
+    pub same_call_max: Option<usize>,
     /// Train also on turns that were drawn with penalties or a bias
     #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub allow_penalties: bool,
-    /// Stop after this many optimizer steps
+    /// Skip a step whose gradient norm is above the median of the last ones times this
+    #[arg(long, value_name = "FACTOR")]
+    pub grad_norm_jump: Option<f64>,
+    /// Skip a step whose loss is this many times further from the median than usual
+    #[arg(long, value_name = "FACTOR")]
+    pub loss_jump: Option<f64>,
+    /// Steps in a row that may be skipped before training stops
     #[arg(long, value_name = "N")]
-    pub steps_max: Option<u64>,
+    pub skips_max: Option<usize>,
+    /// With --follow: versions that may wait to go live before the next step
+    #[arg(long, value_name = "N")]
+    pub versions_ahead_max: Option<u64>,
+    /// Newest versions whose weights are kept
+    #[arg(long, value_name = "N")]
+    pub keep_last: Option<usize>,
+    /// Best versions whose weights are kept, by the mean reward of their turns
+    #[arg(long, value_name = "N")]
+    pub keep_best: Option<usize>,
 }
 
 /// Trains on what is judged, and prints which versions were made.

@@ -11,6 +11,7 @@ mod hint;
 mod home;
 mod hub;
 mod judge;
+mod objective;
 mod run;
 mod score;
 mod serve;
@@ -24,10 +25,14 @@ pub use hint::HintConfig;
 pub use home::Home;
 pub use hub::HubConfig;
 pub use judge::{Judge, JudgeConfig};
+pub use objective::{
+    Behaviour, HybridSelection, HybridSupport, KlEstimator, Method, Schedule, ScheduleKind,
+    TrainedWeights,
+};
 pub use run::RunConfig;
 pub use score::ScoreConfig;
 pub use serve::ServeConfig;
-pub use train::{Method, TrainConfig};
+pub use train::TrainConfig;
 
 /// A value that a stage cannot work with.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -169,7 +169,7 @@ fn objective(
     };
     let advantages = match config.method {
         Method::Binary => reward,
-        Method::Opd => gap,
+        Method::Opd | Method::Topk | Method::Hybrid | Method::Sft => gap,
         Method::Combine => {
             let weights = advantage::Weights { opd: config.weight_opd, rl: config.weight_rl };
             advantage::combine(gap, reward, weights)

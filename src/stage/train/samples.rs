@@ -278,8 +278,11 @@ fn signal(
     });
     match method {
         Method::Binary => scored.transpose(),
-        Method::Opd => hinted.transpose(),
-        Method::Combine => match (scored, hinted) {
+        // what was not found good is no target
+        Method::Sft if verdict.is_some_and(|verdict| verdict.score < 0) => Err(Rejection::Neutral),
+        Method::Sft => scored.transpose(),
+        Method::Opd | Method::Topk => hinted.transpose(),
+        Method::Combine | Method::Hybrid => match (scored, hinted) {
             (None, _) | (_, None) => Ok(None),
             (Some(Ok(_)), Some(Ok(_))) => Ok(Some(Both)),
             (Some(Ok(_)), Some(Err(Rejection::RenderMismatch))) => Err(Rejection::RenderMismatch),
