@@ -95,6 +95,7 @@ fn parts_agree_with_whole_rows() {
         .iter()
         .map(|row| RolloutPart {
             turn_id: row.turn_id,
+            session_id: row.session_id.clone(),
             placed_by: row.placed_by.clone(),
             placement: Placement {
                 revision: row.revision,

@@ -100,6 +100,8 @@ impl Part for TurnText {
 pub struct RolloutPart {
     /// The turn.
     pub turn_id: TurnId,
+    /// The session that it is of.
+    pub session_id: String,
     /// The rule that placed it.
     pub placed_by: String,
     /// What counts of the row.
@@ -118,6 +120,7 @@ impl Part for RolloutPart {
     const TABLE: Table = Table::Rollouts;
     const COLUMNS: Option<&'static [&'static str]> = Some(&[
         "turn_id",
+        "session_id",
         "revision",
         "kind",
         "placed_by",
@@ -131,6 +134,7 @@ impl Part for RolloutPart {
 
     fn decode(columns: &Columns<'_>) -> Result<Vec<Self>, Mismatch> {
         let mut turn_id = columns.turn_ids("turn_id")?;
+        let mut session_id = columns.text("session_id")?;
         let mut revision = columns.numbers::<UInt32Type>("revision")?;
         let mut kind = columns.labels("kind", TurnKind::from_label)?;
         let mut placed_by = columns.text("placed_by")?;
@@ -153,6 +157,7 @@ impl Part for RolloutPart {
             };
             Ok(Self {
                 turn_id: turn_id.take()?,
+                session_id: session_id.take()?,
                 placed_by: placed_by.take()?,
                 placement,
                 has_next_state,

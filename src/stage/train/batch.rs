@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::samples::{Lesson, Limits, Readiness, Reply, Sample, Verdict, is_decided, readiness};
+use super::reply::Reply;
+use super::samples::{Known, Lesson, Limits, Readiness, Sample, Verdict, is_decided, readiness};
 use crate::rollout::{
     Deployment, Hint, Ledger, Placement, RejectedTurn, Score, Step, Turn, TurnId, TurnState,
-    TurnStatus,
+    TurnStatus, Version,
 };
 
 /// When a batch closes.
@@ -13,8 +14,10 @@ use crate::rollout::{
 pub struct Closing {
     /// Samples of a batch.
     pub size: usize,
-    /// Age of the oldest ready sample, in microseconds, from which a smaller batch closes; never if
-    /// absent.
+    /// Distinct sessions that they are of, at least.
+    pub sessions_min: usize,
+    /// Age of the oldest ready sample, in microseconds, from which a batch of fewer samples or
+    /// sessions closes; never if absent.
     pub wait_us_max: Option<i64>,
 }
 
@@ -23,6 +26,7 @@ pub struct Closing {
 struct Candidate {
     /// Of its rollout: what was made of less than is known now does not count.
     revision: u32,
+    session: String,
     reply: Option<Reply>,
     verdict: Option<Verdict>,
     lesson: Option<Lesson>,
@@ -50,6 +54,8 @@ pub struct Pool {
     candidates: BTreeMap<TurnId, Candidate>,
     changed: BTreeSet<TurnId>,
     ready: BTreeMap<TurnId, Sample>,
+    /// The head and what it was built on, ascending.
+    lineage: Vec<Version>,
 }
 
 impl Pool {
@@ -61,7 +67,20 @@ impl Pool {
             candidates: BTreeMap::new(),
             changed: BTreeSet::new(),
             ready: BTreeMap::new(),
+            lineage: Vec::new(),
         }
+    }
+
+    /// Takes the news of what is built on: the head with all its ancestors.
+    pub fn head(&mut self, mut lineage: Vec<Version>) {
+        lineage.sort_unstable();
+        self.lineage = lineage;
+        self.changed.extend(self.ready.keys());
+    }
+
+    /// Versions of the lineage that are newer than `version`.
+    pub fn behind(&self, version: Version) -> u64 {
+        (self.lineage.len() - self.lineage.partition_point(|known| *known <= version)) as u64
     }
 
     /// What every turn has come to.
@@ -109,10 +128,12 @@ impl Pool {
     }
 
     /// Takes what counts of a turn's rollout.
-    pub fn placement(&mut self, turn: TurnId, placement: Placement) {
+    pub fn placement(&mut self, turn: TurnId, placement: Placement, session: String) {
         self.ledger.placement(turn, placement);
         let candidate = self.candidate(turn);
-        candidate.revision = placement.revision.max(candidate.revision);
+        if placement.revision >= candidate.revision {
+            (candidate.revision, candidate.session) = (placement.revision, session);
+        }
     }
 
     /// Takes a judge's verdict.
@@ -158,8 +179,14 @@ impl Pool {
             Some(TurnState::Closed | TurnState::HalfJudged | TurnState::Ready) => {
                 let candidate = self.candidates.get(&turn_id)?;
                 let reply = candidate.reply.as_ref()?;
-                let (verdict, lesson) = (candidate.verdict(), candidate.lesson());
-                match readiness(reply, verdict, lesson, &self.limits) {
+                let known = Known {
+                    reply,
+                    session: &candidate.session,
+                    verdict: candidate.verdict(),
+                    lesson: candidate.lesson(),
+                    behind: reply.oldest.map_or(0, |oldest| self.behind(oldest)),
+                };
+                match readiness(known, &self.limits) {
                     Readiness::Waiting => {
                         self.ready.remove(&turn_id);
                         None
@@ -188,16 +215,36 @@ impl Pool {
         self.ready.len()
     }
 
-    /// The oldest `size` samples, or fewer once the first of them has waited too long. They stay in
-    /// the pool until a step's row names them, so that a step that is not finished costs nothing.
+    /// The oldest `size` samples of `sessions_min` sessions, or fewer of either once the first of
+    /// them has waited too long. They stay in the pool until a step's row names them, so that a
+    /// step that is not finished costs nothing.
     pub fn batch(&self, closing: Closing, now_us: i64) -> Option<Vec<Sample>> {
-        let full = self.ready.len() >= closing.size;
-        let waited = |wait_us_max: i64| {
+        let waited = closing.wait_us_max.is_some_and(|wait_us_max| {
             let since = self.ready.values().map(|sample| sample.ready_at_us).min();
             since.is_some_and(|since| now_us.saturating_sub(since) >= wait_us_max)
+        });
+        let chosen = self.choose(closing);
+        let sessions: BTreeSet<&str> =
+            chosen.iter().map(|sample| sample.session.as_str()).collect();
+        let full = chosen.len() >= closing.size && sessions.len() >= closing.sessions_min;
+        (full || waited).then(|| chosen.into_iter().cloned().collect())
+    }
+
+    /// The oldest samples, of which the newest make room for the oldest ones of further sessions
+    /// where there are too few.
+    fn choose(&self, closing: Closing) -> Vec<&Sample> {
+        let mut sessions = BTreeSet::new();
+        let firsts = self.ready.values().filter(|sample| sessions.insert(sample.session.as_str()));
+        let firsts: BTreeSet<TurnId> =
+            firsts.take(closing.sessions_min).map(|sample| sample.turn_id).collect();
+        let mut room = closing.size.saturating_sub(firsts.len());
+        let mut take = |sample: &&Sample| {
+            let is_first = firsts.contains(&sample.turn_id);
+            let fits = is_first || room > 0;
+            room -= usize::from(fits && !is_first);
+            fits
         };
-        let closes = full || closing.wait_us_max.is_some_and(waited);
-        closes.then(|| self.ready.values().take(closing.size).cloned().collect())
+        self.ready.values().filter(|sample| take(sample)).take(closing.size).collect()
     }
 }
 

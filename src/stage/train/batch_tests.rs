@@ -3,13 +3,20 @@
 use super::*;
 use crate::config::Method;
 use crate::rollout::{
-    ClosedBy, ConstraintKind, FinishReason, HintStatus, Rejection, Rollout, Sampling, ScoreStatus,
-    TrainedTurn, TrainingSignal, TurnKind, TurnStatus, Version, VersionSpan,
+    ClosedBy, ConstraintKind, FinishReason, HintCandidate, HintStatus, Rejection, Rollout,
+    Sampling, ScoreStatus, Splice, TrainedTurn, TrainingSignal, TurnKind, TurnStatus, Version,
+    VersionSpan,
 };
 
-const LIMITS: Limits =
-    Limits { method: Method::Combine, tokens_max: 16, vocab: 100, allow_penalties: false };
-const FULL: Closing = Closing { size: 2, wait_us_max: None };
+const LIMITS: Limits = Limits {
+    method: Method::Combine,
+    tokens_max: 16,
+    vocab: 100,
+    allow_penalties: false,
+    same_call_max: 2,
+    staleness_max: 4,
+};
+const FULL: Closing = Closing { size: 2, sessions_min: 1, wait_us_max: None };
 
 fn turn(id: u128) -> Turn {
     Turn {
@@ -108,7 +115,7 @@ fn settled(
     pool.score(score);
     pool.turn(turn);
     let rejected = pool.settle();
-    let batch = pool.batch(Closing { size: 1, wait_us_max: None }, 0);
+    let batch = pool.batch(Closing { size: 1, ..FULL }, 0);
     batch.and_then(|mut batch| batch.pop()).ok_or(rejected.first().map(|turn| turn.reason))
 }
 
@@ -156,6 +163,8 @@ fn what_cannot_be_trained_on_is_rejected_with_its_reason() {
     assert_eq!(with(&|t| t.response_logprobs[0] = f32::NEG_INFINITY), malformed);
     assert_eq!(with(&|t| t.response_logprobs[0] = 0.5), malformed);
     assert_eq!(with(&|t| t.response_logprobs[0] = -1e30), malformed);
+    assert_eq!(with(&|t| t.response_logprobs[0] = -105.0), malformed, "never drawn in f32");
+    assert_eq!(with(&|t| t.response_logprobs[0] = -90.0), None);
     assert_eq!(with(&|t| t.response_logprobs.push(-1.0)), malformed);
     assert_eq!(with(&|t| t.response_ids[1] = 100), malformed);
     assert_eq!(with(&|t| t.prompt_ids.clear()), malformed);
@@ -174,16 +183,42 @@ fn what_cannot_be_trained_on_is_rejected_with_its_reason() {
     assert_eq!(with(&|t| t.sampling.logit_bias = vec![(7, 1.0)]), penalties);
     assert_eq!(with(&|t| t.sampling.logit_bias = vec![(7, 0.0)]), None);
     assert_eq!(with(&|t| (t.sampling.min_p, t.sampling.top_k) = (0.1, 5)), None);
-    let degenerate = Some(Rejection::Degenerate);
-    assert_eq!(with(&|t| t.finish_reason = FinishReason::Cancelled), degenerate);
+    let cut_off = Some(Rejection::CutOff);
+    assert_eq!(with(&|t| t.finish_reason = FinishReason::Cancelled), cut_off);
+    assert_eq!(with(&|t| t.finish_reason = FinishReason::Length), cut_off);
+    assert_eq!(with(&|t| t.version_spans.clear()), malformed);
     let shorten = |length: usize| {
         move |t: &mut Turn| {
             t.response_ids.truncate(length);
             t.response_logprobs.truncate(length);
         }
     };
-    assert_eq!(with(&shorten(0)), degenerate);
-    assert_eq!(with(&shorten(1)), degenerate);
+    let empty = Some(Rejection::Empty);
+    assert_eq!(with(&shorten(0)), empty);
+    assert_eq!(with(&shorten(1)), empty, "it holds its end only");
+    let call = r#"{"role":"assistant","tool_calls":[{"function":{"name":"ls","arguments":"{}"}}]}"#;
+    let calls = |times: usize| {
+        move |t: &mut Turn| {
+            t.reply = call.to_owned();
+            t.messages = format!("[{}]", vec![call; times].join(","));
+        }
+    };
+    assert_eq!(with(&calls(1)), None);
+    assert_eq!(with(&calls(2)), Some(Rejection::RepeatedCall));
+}
+
+#[test]
+fn a_reply_that_repeats_itself_is_kept_out() {
+    let mut pool = Pool::new(Limits { tokens_max: 10_000, ..LIMITS });
+    let mut looped = turn(1);
+    looped.response_ids = vec![7; 8000];
+    looped.response_logprobs = vec![-0.01; 8000];
+    pool.turn(looped);
+    place(&mut pool, &rollout(1));
+    pool.score(score(1, 1));
+    pool.hint(hint(1, HintStatus::NoHint));
+    let looping = RejectedTurn { turn_id: TurnId(1), reason: Rejection::Looping, revision: 0 };
+    assert_eq!(pool.settle(), [looping]);
 }
 
 #[test]
@@ -238,7 +273,7 @@ fn failed_judges_are_told_apart() {
 }
 
 fn place(pool: &mut Pool, row: &Rollout) {
-    pool.placement(row.turn_id, Placement::of(row));
+    pool.placement(row.turn_id, Placement::of(row), row.session_id.clone());
 }
 
 fn full_of(pool: &mut Pool, ids: impl IntoIterator<Item = u128>) {
@@ -290,7 +325,7 @@ fn the_oldest_go_first_and_the_surplus_waits() {
 #[test]
 fn a_smaller_batch_closes_once_its_oldest_waited_long_enough() {
     let mut pool = Pool::new(LIMITS);
-    let closing = Closing { size: 2, wait_us_max: Some(10_000_000) };
+    let closing = Closing { wait_us_max: Some(10_000_000), ..FULL };
     assert_eq!(pool.batch(closing, i64::MAX), None, "an empty batch never closes");
     full_of(&mut pool, [1]);
     assert_eq!(pool.batch(closing, 11_999_999), None);
@@ -406,4 +441,112 @@ fn side_turns_and_retries_are_left_to_the_ledger() {
     pool.hint(hint(2, HintStatus::NoHint));
     assert_eq!(pool.settle(), []);
     assert_eq!(pool.ready(), 0);
+}
+
+#[test]
+fn a_reply_of_a_version_too_far_back_is_stale() {
+    let mut pool = Pool::new(LIMITS);
+    let lineage = |ids: &[u64]| ids.iter().rev().map(|id| Version(*id)).collect::<Vec<_>>();
+    pool.head(lineage(&[0, 1, 2, 3, 4]));
+    let mut mixed = turn(2);
+    let span = |start, version| VersionSpan { start, version: Version(version) };
+    mixed.version_spans = vec![span(0, 3), span(1, 1)];
+    pool.turn(mixed);
+    place(&mut pool, &rollout(2));
+    pool.score(score(2, 1));
+    pool.hint(hint(2, HintStatus::NoHint));
+    full_of(&mut pool, [1]);
+    assert_eq!(pool.ready(), 2, "four behind");
+    // 5 and 6 are dead: they do not count
+    pool.head(lineage(&[0, 1, 2, 3, 4, 7]));
+    let stale = |id| RejectedTurn { turn_id: TurnId(id), reason: Rejection::Stale, revision: 0 };
+    assert_eq!(pool.settle(), [stale(1)]);
+    assert_eq!(pool.behind(Version(1)), 4);
+    pool.head(lineage(&[0, 1, 2, 3, 4, 7, 8]));
+    assert_eq!(pool.settle(), [stale(2)], "by its oldest token");
+    assert_eq!(pool.ready(), 0);
+}
+
+#[test]
+fn a_batch_is_of_enough_sessions() {
+    let mut pool = Pool::new(LIMITS);
+    let of = |pool: &mut Pool, id: u128, session: &str| {
+        pool.turn(turn(id));
+        place(pool, &Rollout { session_id: session.to_owned(), ..rollout(id) });
+        pool.score(score(id, 1));
+        pool.hint(hint(id, HintStatus::NoHint));
+        assert_eq!(pool.settle(), []);
+    };
+    (1..=5).for_each(|id| of(&mut pool, id, "a"));
+    let two = Closing { size: 3, sessions_min: 2, wait_us_max: None };
+    assert_eq!(pool.batch(two, 0), None, "however many of one session there are");
+    let patient = Closing { wait_us_max: Some(1), ..two };
+    assert_eq!(ids(pool.batch(patient, i64::MAX)), [1, 2, 3], "but not forever");
+    of(&mut pool, 6, "b");
+    of(&mut pool, 7, "c");
+    assert_eq!(ids(pool.batch(two, 0)), [1, 2, 6]);
+    assert_eq!(ids(pool.batch(Closing { sessions_min: 3, ..two }, 0)), [1, 6, 7]);
+    assert_eq!(ids(pool.batch(Closing { sessions_min: 1, ..two }, 0)), [1, 2, 3]);
+}
+
+#[test]
+fn what_was_put_back_is_trained_on_again() {
+    let mut pool = Pool::new(LIMITS);
+    full_of(&mut pool, [1, 2]);
+    pool.step(&trained(&[1, 2], 1));
+    pool.settle();
+    let event = |event, at| Deployment {
+        event,
+        version: Version(0),
+        previous: Some(Version(1)),
+        retired: vec![Version(1)],
+        servers: Vec::new(),
+        gate: String::new(),
+        deployed_at_us: at,
+    };
+    pool.deployment(&event(crate::rollout::DeploymentEvent::RolledBack, 1));
+    full_of(&mut pool, [1, 2]);
+    assert_eq!(pool.ready(), 0);
+    pool.deployment(&event(crate::rollout::DeploymentEvent::Requeued, 2));
+    full_of(&mut pool, [1, 2]);
+    assert_eq!(ids(pool.batch(FULL, 0)), [1, 2]);
+}
+
+#[test]
+fn a_teacher_of_the_trainers_own_needs_the_hinted_prompts() {
+    let candidate = |head, tail, ids: &[u32]| HintCandidate {
+        hint: "h".to_owned(),
+        prompt: Splice { head, tail, ids: ids.to_vec() },
+    };
+    let with = |method, candidates: Vec<HintCandidate>| {
+        let lesson = Hint { candidates, ..hint(1, HintStatus::Accepted) };
+        settled(method, turn(1), score(1, 1), lesson)
+    };
+    let both = vec![candidate(2, 1, &[9]), candidate(3, 0, &[8; 12])];
+    let sample = with(Method::Topk, both.clone()).unwrap();
+    assert_eq!(sample.candidates, [vec![1, 2, 9, 3]], "the other one would be too long");
+    assert_eq!((sample.signal, sample.scored), (TrainingSignal::Hint, None));
+    let sample = with(Method::Hybrid, both).unwrap();
+    assert_eq!((sample.signal, sample.candidates.len()), (TrainingSignal::Both, 1));
+    let reason = |method, candidates| with(method, candidates).err().flatten();
+    assert_eq!(reason(Method::Topk, Vec::new()), Some(Rejection::TeacherFailed));
+    assert_eq!(reason(Method::Topk, vec![candidate(3, 0, &[8; 12])]), Some(Rejection::TooLong));
+    let torn = vec![candidate(4, 1, &[9])];
+    assert_eq!(reason(Method::Topk, torn), Some(Rejection::Malformed));
+    let sample = with(Method::Hybrid, Vec::new()).unwrap();
+    assert_eq!((sample.signal, sample.reward), (TrainingSignal::Score, 1.0), "the score is left");
+}
+
+#[test]
+fn what_was_found_good_is_a_target() {
+    let greedy = |value| {
+        let mut turn = turn(1);
+        turn.sampling.temperature = 0.0;
+        settled(Method::Sft, turn, score(1, value), hint(1, HintStatus::Accepted))
+    };
+    let sample = greedy(1).unwrap();
+    assert_eq!((sample.temperature, sample.behaviour.len()), (1.0, 0));
+    assert_eq!((sample.response_tokens(), sample.mask()), (2, vec![1.0, 1.0]));
+    assert_eq!(greedy(-1).err(), Some(Some(Rejection::Neutral)));
+    assert_eq!(greedy(0).err(), Some(Some(Rejection::Neutral)));
 }

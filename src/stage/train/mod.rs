@@ -12,6 +12,8 @@ pub mod adamw;
 pub mod batch;
 pub mod error;
 pub mod learner;
+mod looping;
+pub mod reply;
 mod rows;
 pub mod samples;
 mod trainer;

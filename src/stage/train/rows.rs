@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use super::batch::Pool;
 use crate::events::emit;
 use crate::events::train::SegmentUnread;
-use crate::rollout::{Deployment, Hint, Score, Step, Turn, TurnId};
+use crate::rollout::{Deployment, DeploymentEvent, Hint, Score, Step, Turn, TurnId};
 use crate::store::{Finder, Polled, RolloutPart, Store, Tail, TurnPart};
 
 /// A reader of each table that the trainer follows.
 pub struct Rows {
+    store: Store,
     steps: Tail<Step>,
     deployments: Tail<Deployment>,
     turns: Tail<TurnPart>,
@@ -26,6 +27,7 @@ impl Rows {
     /// Readers that have seen nothing yet.
     pub fn new(store: &Store) -> Self {
         Self {
+            store: store.clone(),
             steps: store.tail(),
             deployments: store.tail(),
             turns: store.tail(),
@@ -41,7 +43,11 @@ impl Rows {
     pub fn read(&mut self, pool: &mut Pool) -> Vec<Step> {
         let steps = whole(self.steps.poll());
         steps.iter().for_each(|row| pool.step(row));
-        whole(self.deployments.poll()).iter().for_each(|row| pool.deployment(row));
+        let deployments = whole(self.deployments.poll());
+        deployments.iter().for_each(|row| pool.deployment(row));
+        if deployments.iter().any(|row| row.event == DeploymentEvent::Requeued) {
+            self.begin_anew();
+        }
         // The later stages first: whatever a verdict is about is then known in the same look.
         whole(self.scores.poll()).into_iter().for_each(|row| pool.score(row));
         whole(self.hints.poll()).into_iter().for_each(|row| pool.hint(row));
@@ -49,12 +55,20 @@ impl Rows {
             pool.recorded(row.turn_id, row.status);
         }
         for row in whole(self.rollouts.poll()) {
-            pool.placement(row.turn_id, row.placement);
+            pool.placement(row.turn_id, row.placement, row.session_id);
         }
         for turn in pool.wanted() {
             self.fetch(turn, pool);
         }
         steps
+    }
+
+    /// Turns were put back whose rows the pool has forgotten: all are read again.
+    fn begin_anew(&mut self) {
+        self.turns = self.store.tail();
+        self.rollouts = self.store.tail();
+        self.scores = self.store.tail();
+        self.hints = self.store.tail();
     }
 
     /// Puts a turn with its tokens into the pool. One that cannot be read is looked for again.

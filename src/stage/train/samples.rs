@@ -1,55 +1,10 @@
 //! From rows about a turn to a sample that can be trained on, or to the reason why it cannot.
 
+use super::reply::Reply;
 use crate::config::Method;
 use crate::rollout::{
-    FinishReason, Hint, HintStatus, Rejection, Score, ScoreStatus, TrainingSignal, Turn, TurnId,
+    Hint, HintCandidate, HintStatus, Rejection, Score, ScoreStatus, TrainingSignal, TurnId, Version,
 };
-
-/// Below this temperature sampling is greedy in all but name: logits / T overflow, and the
-/// recorded log-probabilities say nothing of the behaviour.
-const TEMPERATURE_MIN: f32 = 0.01;
-/// The room that rounding needs above log 1 = 0.
-const LOGPROB_MAX: f32 = 1e-3;
-/// A token that was really drawn in f32 has a probability above e^-1000; what a grammar or a bias
-/// pushed through may have less.
-const SAMPLED_LOGPROB_MIN: f32 = -1000.0;
-
-/// The policy that is trained; the others are adapters, which have weights of their own.
-const POLICY: &str = "default";
-
-/// What is kept of a recorded turn until it is trained on: its tokens, and nothing of its text.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    turn_id: TurnId,
-    prompt_ids: Vec<u32>,
-    response_ids: Vec<u32>,
-    logprobs: Vec<f32>,
-    forced: Vec<u32>,
-    temperature: f32,
-    /// Whether a grammar, penalties or a bias came between the policy and what was drawn.
-    constrained: bool,
-    shifted: bool,
-    /// Whether another policy than the one that is trained answered.
-    other_policy: bool,
-    finish_reason: FinishReason,
-}
-
-impl From<Turn> for Reply {
-    fn from(turn: Turn) -> Self {
-        Self {
-            turn_id: turn.turn_id,
-            prompt_ids: turn.prompt_ids,
-            response_ids: turn.response_ids,
-            logprobs: turn.response_logprobs,
-            forced: turn.forced,
-            constrained: turn.constraint.is_some(),
-            shifted: turn.sampling.shifts_logits(),
-            other_policy: turn.policy != POLICY,
-            temperature: turn.sampling.temperature,
-            finish_reason: turn.finish_reason,
-        }
-    }
-}
 
 /// What is kept of a score.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +35,7 @@ pub struct Lesson {
     status: HintStatus,
     teacher: Vec<f32>,
     student: Vec<f32>,
+    candidates: Vec<HintCandidate>,
     hinted_at_us: i64,
 }
 
@@ -90,6 +46,7 @@ impl From<Hint> for Lesson {
             status: hint.status,
             teacher: hint.teacher_logprobs,
             student: hint.student_logprobs,
+            candidates: hint.candidates,
             hinted_at_us: hint.hinted_at_us,
         }
     }
@@ -106,6 +63,10 @@ pub struct Limits {
     pub vocab: usize,
     /// Whether turns that were drawn with penalties or a bias may be trained on.
     pub allow_penalties: bool,
+    /// Replies in a row that may make the same tool calls.
+    pub same_call_max: usize,
+    /// How many versions behind the head the oldest token may be.
+    pub staleness_max: u64,
 }
 
 /// A reply with its feedback, checked: all arrays over the response have the same length and hold
@@ -120,7 +81,8 @@ pub struct Sample {
     pub response_start: usize,
     /// Temperature at which the response was sampled; all log-probabilities are at this T.
     pub temperature: f32,
-    /// log π_old of each response token, as recorded when it was sampled.
+    /// log π_old of each response token, as recorded when it was sampled; empty for `sft`, which
+    /// asks for no such thing.
     pub behaviour: Vec<f32>,
     /// Positions of the response tokens that a grammar forced, ascending: no token among them is
     /// trained on.
@@ -128,10 +90,17 @@ pub struct Sample {
     /// Hinted and plain log-probability of each response token by one version; `None` without a
     /// hint.
     pub scored: Option<(Vec<f32>, Vec<f32>)>,
+    /// The hinted prompts, shortest hint first, where the trainer computes the teacher itself
+    /// (`topk`, `hybrid`); empty without a hint.
+    pub candidates: Vec<Vec<u32>>,
     /// The score; 0 without one.
     pub reward: f32,
     /// Which of the two it carries.
     pub signal: TrainingSignal,
+    /// The session that the turn is of.
+    pub session: String,
+    /// The oldest version that sampled one of its tokens.
+    pub oldest: Version,
     /// When its last piece of feedback arrived, in microseconds since the Unix epoch.
     pub ready_at_us: i64,
 }
@@ -139,17 +108,17 @@ pub struct Sample {
 impl Sample {
     /// Number of response tokens.
     pub fn response_tokens(&self) -> usize {
-        self.behaviour.len()
+        self.tokens.len() - self.response_start
     }
 
     /// Number of response tokens that are trained on.
     pub fn trained_tokens(&self) -> usize {
-        self.behaviour.len() - self.forced.len()
+        self.response_tokens() - self.forced.len()
     }
 
     /// 1 for each response token that is trained on, 0 for one that a grammar forced.
     pub fn mask(&self) -> Vec<f32> {
-        let mut mask = vec![1.0; self.behaviour.len()];
+        let mut mask = vec![1.0; self.response_tokens()];
         for at in &self.forced {
             mask[*at as usize] = 0.0;
         }
@@ -173,87 +142,95 @@ pub fn is_decided(method: Method, verdict: Option<Verdict>, lesson: Option<&Less
     signal(method, verdict, lesson.map(|lesson| lesson.status)) != Ok(None)
 }
 
+/// What is known of a closed main turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Its tokens.
+    pub reply: &'a Reply,
+    /// The session it is of.
+    pub session: &'a str,
+    /// The judge's verdict, if it is there.
+    pub verdict: Option<Verdict>,
+    /// The hint, or that there is none, if that is known.
+    pub lesson: Option<&'a Lesson>,
+    /// Versions between the head and the one that sampled the reply's oldest token.
+    pub behind: u64,
+}
+
 /// Judges a closed main turn by its tokens and the feedback that is there.
-pub fn readiness(
-    reply: &Reply,
-    verdict: Option<Verdict>,
-    lesson: Option<&Lesson>,
-    limits: &Limits,
-) -> Readiness {
-    if let Err(reason) = trainable(reply, limits) {
-        return Readiness::Rejected(reason);
+pub fn readiness(known: Known<'_>, limits: &Limits) -> Readiness {
+    match sample(known, limits) {
+        Ok(Some(sample)) => Readiness::Ready(Box::new(sample)),
+        Ok(None) => Readiness::Waiting,
+        Err(reason) => Readiness::Rejected(reason),
     }
-    let signal = match signal(limits.method, verdict, lesson.map(|lesson| lesson.status)) {
-        Ok(Some(signal)) => signal,
-        Ok(None) => return Readiness::Waiting,
-        Err(reason) => return Readiness::Rejected(reason),
-    };
-    let hinted = signal != TrainingSignal::Score;
-    let scored = lesson.filter(|_| hinted).map(|l| (l.teacher.clone(), l.student.clone()));
+}
+
+fn sample(known: Known<'_>, limits: &Limits) -> Result<Option<Sample>, Rejection> {
+    let Known { reply, verdict, lesson, .. } = known;
+    reply.check(limits)?;
+    let hint = lesson.map(|lesson| lesson.status);
+    let Some(mut signal) = signal(limits.method, verdict, hint)? else { return Ok(None) };
+    let hinted = lesson.filter(|_| signal != TrainingSignal::Score);
+    let mut candidates = Vec::new();
+    if let Some(lesson) = hinted.filter(|_| limits.method.has_own_teacher()) {
+        match prompts(lesson, reply, limits) {
+            Ok(prompts) => candidates = prompts,
+            Err(_) if signal == TrainingSignal::Both => signal = TrainingSignal::Score,
+            Err(reason) => return Err(reason),
+        }
+    }
+    let scored = hinted.filter(|_| !limits.method.has_own_teacher());
+    let scored = scored.map(|lesson| (lesson.teacher.clone(), lesson.student.clone()));
     if let Some((teacher, student)) = &scored
-        && !(fits(teacher, reply) && fits(student, reply))
+        && !(reply.fits(teacher) && reply.fits(student))
     {
-        return Readiness::Rejected(Rejection::Malformed);
+        return Err(Rejection::Malformed);
+    }
+    let oldest = reply.oldest.ok_or(Rejection::Malformed)?;
+    if known.behind > limits.staleness_max && limits.method != Method::Sft {
+        return Err(Rejection::Stale);
     }
     let rewarded = verdict.filter(|_| signal != TrainingSignal::Hint);
     let judged_at = verdict.map_or(i64::MIN, |verdict| verdict.judged_at_us);
     let hinted_at = lesson.map_or(i64::MIN, |lesson| lesson.hinted_at_us);
-    Readiness::Ready(Box::new(Sample {
+    let is_target = limits.method == Method::Sft;
+    Ok(Some(Sample {
         turn_id: reply.turn_id,
         tokens: [reply.prompt_ids.as_slice(), reply.response_ids.as_slice()].concat(),
         response_start: reply.prompt_ids.len(),
-        temperature: reply.temperature,
-        behaviour: reply.logprobs.clone(),
+        temperature: if is_target { 1.0 } else { reply.temperature },
+        behaviour: if is_target { Vec::new() } else { reply.logprobs.clone() },
         forced: reply.forced.clone(),
         scored,
+        candidates,
         reward: rewarded.map_or(0.0, |verdict| f32::from(verdict.score)),
         signal,
+        session: known.session.to_owned(),
+        oldest,
         ready_at_us: judged_at.max(hinted_at),
     }))
 }
 
-/// Whether the recorded tokens can be trained on at all.
-fn trainable(reply: &Reply, limits: &Limits) -> Result<(), Rejection> {
-    let Reply { prompt_ids, response_ids, logprobs, forced, temperature, finish_reason, .. } =
-        reply;
-    if reply.other_policy {
-        return Err(Rejection::OtherPolicy);
-    }
-    let only_end = *finish_reason == FinishReason::Stop && response_ids.len() == 1;
-    if response_ids.is_empty() || only_end || *finish_reason == FinishReason::Cancelled {
-        return Err(Rejection::Degenerate);
+/// The hinted prompts, for a teacher that the trainer computes itself. What would be too long with
+/// the reply is left out.
+fn prompts(lesson: &Lesson, reply: &Reply, limits: &Limits) -> Result<Vec<Vec<u32>>, Rejection> {
+    // rows of older programs have the hint's text only
+    if lesson.candidates.is_empty() {
+        return Err(Rejection::TeacherFailed);
     }
     let known = |id: &u32| usize::try_from(*id).is_ok_and(|id| id < limits.vocab);
-    let bounded = !(reply.constrained || reply.shifted);
-    let sampled = |p: &f32| p.is_finite() && (!bounded || *p >= SAMPLED_LOGPROB_MIN);
-    let whole = !prompt_ids.is_empty()
-        && prompt_ids.iter().chain(response_ids).all(known)
-        && fits(logprobs, reply)
-        && logprobs.iter().all(sampled)
-        && forced.is_sorted_by(|a, b| a < b)
-        && forced.last().is_none_or(|at| (*at as usize) < response_ids.len())
-        && temperature.is_finite()
-        && *temperature >= 0.0;
-    if !whole {
-        return Err(Rejection::Malformed);
+    let mut prompts = Vec::with_capacity(lesson.candidates.len());
+    for candidate in &lesson.candidates {
+        let prompt = candidate.prompt.apply(&reply.prompt_ids).ok_or(Rejection::Malformed)?;
+        if prompt.is_empty() || !prompt.iter().all(known) {
+            return Err(Rejection::Malformed);
+        }
+        if prompt.len() + reply.response_ids.len() <= limits.tokens_max {
+            prompts.push(prompt);
+        }
     }
-    if *temperature < TEMPERATURE_MIN {
-        return Err(Rejection::Greedy);
-    }
-    if reply.shifted && !limits.allow_penalties {
-        return Err(Rejection::Penalties);
-    }
-    if forced.len() == response_ids.len() {
-        return Err(Rejection::Forced);
-    }
-    let tokens = prompt_ids.len() + response_ids.len();
-    if tokens > limits.tokens_max { Err(Rejection::TooLong) } else { Ok(()) }
-}
-
-/// Whether `logprobs` are log-probabilities of the reply's tokens.
-fn fits(logprobs: &[f32], reply: &Reply) -> bool {
-    logprobs.len() == reply.response_ids.len()
-        && logprobs.iter().all(|p| p.is_finite() && *p <= LOGPROB_MAX)
+    if prompts.is_empty() { Err(Rejection::TooLong) } else { Ok(prompts) }
 }
 
 /// The feedback that a method learns from: `None` while some is still to come.

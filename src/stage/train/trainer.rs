@@ -118,6 +118,8 @@ impl Trainer {
             tokens_max: config.train_tokens_max.min(model.positions_max),
             vocab: model.vocab_size,
             allow_penalties: config.allow_penalties,
+            same_call_max: config.same_call_max,
+            staleness_max: config.staleness_max,
         };
         let mut trainer = Self {
             rows: Rows::new(&store),
@@ -136,6 +138,7 @@ impl Trainer {
             head,
             shutdown,
         };
+        trainer.pool.head(trainer.registry.lineage(head)?);
         trainer.recover()?;
         Ok(trainer)
     }
@@ -184,6 +187,7 @@ impl Trainer {
         let wait_us_max = self.config.max_wait_s.map(|s| i64::try_from(s).unwrap_or(i64::MAX));
         let closing = Closing {
             size: self.config.batch_size,
+            sessions_min: self.config.sessions_min,
             wait_us_max: wait_us_max.map(|s| s.saturating_mul(1_000_000)),
         };
         match self.pool.batch(closing, now_us()) {
@@ -228,6 +232,7 @@ impl Trainer {
         if head != self.head {
             self.learner = load(&self.registry, head, &self.config)?;
             self.head = head;
+            self.pool.head(self.registry.lineage(head)?);
         }
         Ok(())
     }
@@ -298,8 +303,8 @@ impl Trainer {
         let version = self.registry.publish(draft, new)?;
         step.version = Some(version);
         self.record(&step)?;
-        self.pool.settle();
         (self.learner, self.head) = (next, version);
+        self.pool.head(self.registry.lineage(version)?);
         self.steps += 1;
         self.trained += batch.len() as u64;
         self.skipped = 0;
