@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
+use crate::config::Schedule;
 use crate::model::Parameter;
 
 /// Elements whose squares one reduction sums up: below the size from which the CPU backend sums in
@@ -77,6 +78,9 @@ struct Moments {
 #[derive(Clone, Debug)]
 pub struct AdamW {
     options: AdamWOptions,
+    schedule: Schedule,
+    /// Updates before these moments began: where they were lost, the schedule goes on.
+    past: u64,
     steps: u64,
     moments: BTreeMap<String, Moments>,
 }
@@ -84,17 +88,51 @@ pub struct AdamW {
 impl AdamW {
     /// A fresh optimizer: no step taken, all moments 0.
     pub fn new(options: AdamWOptions) -> Self {
-        Self { options, steps: 0, moments: BTreeMap::new() }
+        Self::with_moments(options, 0, BTreeMap::new())
     }
 
-    /// Number of steps taken.
+    fn with_moments(
+        options: AdamWOptions,
+        steps: u64,
+        moments: BTreeMap<String, Moments>,
+    ) -> Self {
+        let schedule = Schedule::constant(options.learning_rate);
+        Self { options, schedule, past: 0, steps, moments }
+    }
+
+    /// The same optimizer with a rate that changes, `updates` updates into the schedule.
+    #[must_use]
+    pub fn scheduled(mut self, schedule: Schedule, updates: u64) -> Self {
+        self.schedule = schedule;
+        self.past = updates.saturating_sub(self.steps);
+        self
+    }
+
+    /// Number of steps that these moments took in.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Number of updates of the schedule.
+    pub fn updates(&self) -> u64 {
+        self.past + self.steps
+    }
+
+    /// The rate of the step that was begun last.
+    pub fn rate(&self) -> f64 {
+        self.options.learning_rate
+    }
+
+    /// Bytes of the moments.
+    pub fn bytes(&self) -> u64 {
+        let elements = |moments: &Moments| (moments.first.dims()[0] + moments.second.dims()[0]);
+        4 * self.moments.values().map(elements).sum::<usize>() as u64
     }
 
     /// Begins the next step; [`Self::update`] then takes each parameter once.
     pub fn begin_step(&mut self) {
         self.steps += 1;
+        self.options.learning_rate = self.schedule.rate(self.updates());
     }
 
     /// The parameter after the step that [`Self::begin_step`] began:
@@ -201,7 +239,7 @@ impl AdamW {
             }
             moments.insert(name.to_owned(), Moments { first, second });
         }
-        Ok(Self { options, steps, moments })
+        Ok(Self::with_moments(options, steps, moments))
     }
 }
 
