@@ -24,20 +24,33 @@ pub fn sets() -> Vec<Golden> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden");
     let mut dirs = vec![own.join("golden-a")];
     if let Some(more) = std::env::var_os("OPENCLAW_RL_GOLDEN") {
-        find(Path::new(&more), 0, &mut dirs);
+        find(Path::new(&more), 0, "model", &mut dirs);
     }
     dirs.iter().map(|dir| Golden::open(dir)).collect()
 }
 
-/// Sets with a model of their own, at most four levels down.
-fn find(dir: &Path, depth: usize, dirs: &mut Vec<PathBuf>) {
-    if dir.join("manifest.json").is_file() && dir.join("model").is_dir() {
+/// The hybrid set that stands in the repository, and those below `OPENCLAW_RL_GOLDEN`.
+pub fn hybrid_sets() -> Vec<Golden> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden");
+    let mut dirs = vec![own.join("hybrid-a")];
+    if let Some(more) = std::env::var_os("OPENCLAW_RL_GOLDEN") {
+        find(Path::new(&more), 0, "unit.safetensors", &mut dirs);
+    }
+    dirs.iter().map(|dir| Golden::open(dir)).collect()
+}
+
+/// Sets with a model of their own (or another mark), at most four levels down.
+fn find(dir: &Path, depth: usize, mark: &str, dirs: &mut Vec<PathBuf>) {
+    if dir.join("manifest.json").is_file() && dir.join(mark).exists() {
         dirs.push(dir.to_owned());
     } else if depth < 4 {
         let mut entries: Vec<PathBuf> =
             std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
         entries.sort();
-        entries.iter().filter(|path| path.is_dir()).for_each(|path| find(path, depth + 1, dirs));
+        entries
+            .iter()
+            .filter(|path| path.is_dir())
+            .for_each(|path| find(path, depth + 1, mark, dirs));
     }
 }
 
@@ -49,6 +62,14 @@ impl Golden {
             manifest: serde_json::from_str(&manifest).unwrap(),
             inputs: read(&dir.join("inputs.safetensors")),
             expected: read(&dir.join("expected.safetensors")),
+        }
+    }
+
+    /// The directory of the model, which may be that of another set.
+    pub fn model(&self) -> PathBuf {
+        match self.manifest["model"].as_str() {
+            None => self.dir.join("model"),
+            Some(beside) => self.dir.join("..").join(beside),
         }
     }
 

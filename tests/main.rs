@@ -11,6 +11,7 @@ mod hub;
 mod inspect;
 mod judging;
 mod parity;
+mod parity_hybrid;
 mod parity_loss;
 mod plain;
 mod render;

@@ -2,7 +2,8 @@
 
 use burn::tensor::{Device, Tensor};
 use openclaw_rl::loss::{
-    KlEstimator, PolicyInput, PolicyLoss, Samples, advantage, kl_penalty, policy, slope,
+    Clip, KlEstimator, Outputs, PolicyInput, PolicyLoss, Samples, advantage, kl_penalty, policy,
+    slope,
 };
 use openclaw_rl::model::{
     Decoder, Gradients, Parameter, Parameters, Sequence, backward, response_logprobs,
@@ -28,6 +29,11 @@ fn tensor(values: &[f32]) -> Tensor<1> {
 
 fn values(tensor: Tensor<1>) -> Vec<f32> {
     tensor.inner().try_into_vec_as().unwrap()
+}
+
+/// Outputs of which only the log-probabilities matter.
+fn outputs(logprobs: Tensor<1>) -> Outputs {
+    Outputs { support: None, entropy: logprobs.zeros_like(), logprobs }
 }
 
 impl Golden {
@@ -78,8 +84,13 @@ impl Golden {
             advantages: self.advantages(case),
             mask: self.input("loss_mask"),
             samples: &self.batch(),
-            clip_low: self.hyper("eps_clip"),
-            clip_high: self.hyper("eps_clip_high"),
+            importance: None,
+            clip: Clip {
+                low: self.hyper("eps_clip"),
+                high: self.hyper("eps_clip_high"),
+                dual: None,
+                log_ratio_max: 20.0,
+            },
         })
     }
 }
@@ -155,7 +166,8 @@ fn parity_kl_penalties() {
 fn parity_masked_tokens_have_no_slope() {
     for set in golden_sets() {
         let at = tensor(&set.expected["logprobs"].values);
-        let grad = values(slope(at, |logprobs| (set.policy("combined", logprobs).loss, ())).grad);
+        let grad = slope(outputs(at), |at| (set.policy("combined", at.logprobs).loss, ()));
+        let grad = values(grad.by.logprobs);
         let mask = &set.inputs["loss_mask"].values;
         let mut masked = grad.iter().zip(mask).filter(|(_, mask)| **mask == 0.0);
         assert!(mask.contains(&0.0) && masked.all(|(grad, _)| *grad == 0.0));
@@ -224,10 +236,12 @@ fn gradient(set: &Golden, case: &str, decoder: &Decoder) -> (Parameters, f32) {
         taped.push(response_logprobs(decoder, &sequence, temperature));
     }
     let logprobs = taped.iter().map(|(logprobs, _)| logprobs.clone().inner()).collect();
-    let slope = slope(Tensor::cat(logprobs, 0), |at| (set.policy(case, at).loss, ()));
+    let at = outputs(Tensor::cat(logprobs, 0));
+    let slope = slope(at, |at| (set.policy(case, at.logprobs).loss, ()));
     let mut gradients = Gradients::new();
     for (sample, (_, tape)) in set.samples().iter().zip(taped) {
-        let part = slope.grad.clone().narrow(0, sample.responses.start, sample.responses.len());
+        let part =
+            slope.by.logprobs.clone().narrow(0, sample.responses.start, sample.responses.len());
         gradients.accumulate(backward(decoder, tape, part));
     }
     (gradients.into_parameters(), values(slope.loss)[0])

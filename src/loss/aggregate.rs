@@ -16,10 +16,10 @@ impl Samples {
         Self { lengths, batch }
     }
 
-    /// One sample of a batch of `batch`: the sum of such losses is the loss of the whole batch, so
-    /// that gradients can be accumulated with the memory of one sample.
-    pub fn one_of(batch: usize, length: usize) -> Self {
-        Self { lengths: vec![length], batch: batch.max(1) }
+    /// Some samples of a batch of `batch`: the sum of the losses of all parts is the loss of the
+    /// whole batch, so that gradients can be accumulated with the memory of one part.
+    pub fn part_of(batch: usize, lengths: Vec<usize>) -> Self {
+        Self { lengths, batch: batch.max(1) }
     }
 
     /// Number of response tokens, R.

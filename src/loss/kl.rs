@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Samples, mean_of_sample_means};
+use super::{Samples, mean_of_sample_means, within};
 
 /// `low_var_kl` counts within ± this.
 const LOW_VAR_BOUND: f32 = 10.0;
@@ -57,10 +57,4 @@ pub fn kl_penalty(
 
 fn k3(d: Tensor<1>) -> Tensor<1> {
     d.clone().neg().exp().sub_scalar(1.0).add(d)
-}
-
-/// Clamps to ±`bound`; a clamped element has no gradient.
-fn within(values: Tensor<1>, bound: f32) -> Tensor<1> {
-    let (below, above) = (values.clone().lower_elem(-bound), values.clone().greater_elem(bound));
-    values.mask_fill(below, -bound).mask_fill(above, bound)
 }

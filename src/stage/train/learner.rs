@@ -7,7 +7,7 @@ use super::error::TrainError;
 use super::samples::Sample;
 use crate::config::{Method, TrainConfig};
 use crate::loss::{
-    PolicyInput, PolicyLoss, PolicyMetrics, Samples, Slope, advantage, policy, slope,
+    Clip, Outputs, PolicyInput, PolicyLoss, PolicyMetrics, Samples, Slope, advantage, policy, slope,
 };
 use crate::model::{
     Decoder, Gradients, Parameter, Parameters, Sequence, backward, response_logprobs,
@@ -109,13 +109,15 @@ impl Learner {
             let device = logprobs.device();
             let old = Tensor::from_floats(sample.behaviour.as_slice(), &device);
             figures.compare(&logprobs, &old)?;
-            let slope = slope(logprobs, |logprobs| {
-                let samples = Samples::one_of(batch.len(), sample.response_tokens());
+            let entropy = tape.entropy();
+            let outputs = Outputs { logprobs, support: None, entropy };
+            let slope = slope(outputs, |Outputs { logprobs, .. }| {
+                let samples = Samples::part_of(batch.len(), vec![sample.response_tokens()]);
                 let loss = objective(sample, config, logprobs, old, &samples, &device);
                 (loss.loss, loss.metrics)
             });
             figures.add(&slope)?;
-            gradients.accumulate(backward(&self.decoder, tape, slope.grad));
+            gradients.accumulate(backward(&self.decoder, tape, slope.by.logprobs));
         }
         Ok(Some(Pass { gradients: gradients.into_parameters(), figures }))
     }
@@ -187,8 +189,13 @@ fn objective(
         old,
         advantages,
         samples,
-        clip_low: config.clip_low,
-        clip_high: config.clip_high,
+        importance: None,
+        clip: Clip {
+            low: config.clip_low,
+            high: config.clip_high,
+            dual: None,
+            log_ratio_max: 20.0,
+        },
     })
 }
 
@@ -202,7 +209,7 @@ impl Figures {
     }
 
     fn add(&mut self, slope: &Slope<PolicyMetrics>) -> Result<(), TrainError> {
-        let PolicyMetrics { clip_fraction, kl, advantage } = slope.other.clone();
+        let PolicyMetrics { clip_fraction, kl, advantage, .. } = slope.other.clone();
         let all = Tensor::cat(vec![slope.loss.clone(), advantage, clip_fraction, kl], 0);
         if let [loss, advantage, clip_fraction, kl] = host(all)?[..] {
             self.loss += loss;
