@@ -5,8 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use burn::tensor::Device;
 use openclaw_rl::config::Home;
 use openclaw_rl::fault::Explain;
+use openclaw_rl::model::{
+    Adapter, Causal, Decoder, LoraSettings, ModelConfig, Parameter, Parameters,
+};
 use openclaw_rl::rollout::{
     RejectedTurn, Rejection, Step, TrainedTurn, TrainingSignal, TurnId, Version,
 };
@@ -394,4 +398,111 @@ fn a_killed_process_leaves_whole_versions_only() {
         let head = registry.head().unwrap();
         assert_eq!(publish(&registry, head.0).unwrap(), Version(head.0 + 1));
     }
+}
+
+/// A registry with the golden model, an adapter of it as version 1, and one of that as version 2.
+fn adapted() -> (tempfile::TempDir, Registry) {
+    let (dir, registry) = open();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden/golden-a/model");
+    let model = dir.path().join("model");
+    fs::create_dir_all(&model).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(golden.join(name), model.join(name)).unwrap();
+    }
+    fs::write(model.join("tokenizer.json"), "{}").unwrap();
+    registry.ensure_base(Base::Directory(&model)).unwrap();
+    for version in 1..=2_u64 {
+        let draft = registry.draft().unwrap();
+        draft.copy_sidecars(&registry.dir(Version::BASE)).unwrap();
+        adapter(&registry.dir(Version::BASE), version as f32).save(draft.dir()).unwrap();
+        names_base(draft.dir(), "../v0000000000");
+        fs::write(draft.dir().join("optimizer.safetensors"), "moments").unwrap();
+        let new = NewVersion { parent: Version(version - 1), step: None };
+        registry.publish(draft, new).unwrap();
+    }
+    (dir, registry)
+}
+
+/// An adapter of the first layer's queries whose every half is `value`.
+fn adapter(base: &Path, value: f32) -> Adapter {
+    let config = ModelConfig::load(&base.join("config.json")).unwrap();
+    let settings = LoraSettings { rank: 2, alpha: 2.0, rank_stabilized: false };
+    let mut halves = Parameters::new();
+    let (inputs, outputs) = (config.hidden_size, config.heads * config.head_dim);
+    for (half, shape) in [("A", vec![2, inputs]), ("B", vec![outputs, 2])] {
+        let name = format!("base_model.model.model.layers.0.self_attn.q_proj.lora_{half}.weight");
+        let values = vec![value; shape.iter().product()];
+        halves.insert(name, Parameter::from_values(shape, values, &Device::flex()));
+    }
+    Adapter::from_parameters(settings, &halves, &config).unwrap()
+}
+
+fn names_base(dir: &Path, base: &str) {
+    let path = dir.join("adapter_config.json");
+    let mut settings: serde_json::Value =
+        serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    settings["base_model_name_or_path"] = base.into();
+    fs::write(path, settings.to_string()).unwrap();
+}
+
+fn logits(decoder: &Decoder) -> Vec<f32> {
+    let hidden = decoder.hidden(&[1, 2, 3], &[0, 1, 2], &mut Causal::default());
+    decoder.logits(hidden).try_into_vec_as().unwrap()
+}
+
+#[test]
+fn an_adapter_version_is_its_base_and_the_adapter() {
+    let (_dir, registry) = adapted();
+    let device = Device::flex();
+    let base = Decoder::load(&registry.dir(Version::BASE), &device).unwrap();
+    let first = Decoder::load(&registry.dir(Version(1)), &device).unwrap();
+    let expected = base.with_adapter(&adapter(&registry.dir(Version::BASE), 1.0)).unwrap();
+    assert_eq!(logits(&first), logits(&expected));
+    assert_ne!(logits(&first), logits(&base));
+    assert_eq!(registry.base_of(Version::BASE).unwrap(), None);
+    assert_eq!(registry.base_of(Version(2)).unwrap(), Some(Version::BASE));
+}
+
+#[test]
+fn what_is_read_has_the_hash_that_the_manifests_give() {
+    let (_dir, registry) = adapted();
+    let device = Device::flex();
+    let (base, whole) = Decoder::read(&registry.dir(Version::BASE), &device).unwrap();
+    assert_eq!(whole.sha256().unwrap(), registry.weights_sha256(Version::BASE).unwrap());
+    for version in [1, 2].map(Version) {
+        let (_, own) = Adapter::read(&registry.dir(version), base.config(), &device).unwrap();
+        let served = own.on(&whole).sha256().unwrap();
+        assert_eq!(served, registry.weights_sha256(version).unwrap());
+    }
+    let of = |version| registry.weights_sha256(Version(version)).unwrap();
+    assert!(of(0) != of(1) && of(1) != of(2));
+    // what a server would read now is no longer what was published
+    let path = registry.dir(Version::BASE).join("model.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let (_, other) = Decoder::read(&registry.dir(Version::BASE), &device).unwrap();
+    assert_ne!(other.sha256().unwrap(), of(0));
+}
+
+#[test]
+fn an_adapter_of_anything_else_is_refused_by_name() {
+    let (dir, registry) = adapted();
+    let version = Version(2);
+    for (base, said) in [
+        ("../v0000000001", "which is an adapter itself"),
+        ("../v0000000007", "which holds no weights"),
+        ("", "without base_model_name_or_path"),
+    ] {
+        names_base(&registry.dir(version), base);
+        let error = Decoder::load(&registry.dir(version), &Device::flex()).unwrap_err();
+        assert_eq!((error.label(), error.exit_code()), ("model_base", 2));
+        assert!(error.to_string().contains(said), "{error}");
+        assert!(registry.base_of(version).is_err());
+    }
+    // weights from elsewhere are none of this lineage
+    names_base(&registry.dir(version), dir.path().join("model").to_str().unwrap());
+    assert!(Decoder::load(&registry.dir(version), &Device::flex()).is_ok());
+    let error = registry.base_of(version).unwrap_err().to_string();
+    assert!(error.contains("no older version"), "{error}");
 }

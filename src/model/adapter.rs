@@ -11,9 +11,8 @@ use super::parameters::block_name;
 use super::{
     Decoder, ModelConfig, ModelError, Parameter, ParameterSpec, Parameters, Projection, load, save,
 };
+use crate::weights::{ADAPTER_CONFIG as SETTINGS, ADAPTER_WEIGHTS as WEIGHTS, Content};
 
-const SETTINGS: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT puts before the name that a module has in the model.
 const PREFIX: &str = "base_model.model.";
 /// Halves of a name: `[rank, in]`, and `[out, rank]`.
@@ -65,10 +64,22 @@ impl Adapter {
     /// feed-forward projections, and tensors that are missing, too many, misshapen, of an unknown
     /// dtype or not finite; each names the file and the key or tensor.
     pub fn load(dir: &Path, config: &ModelConfig, device: &Device) -> Result<Self, ModelError> {
+        Ok(Self::read(dir, config, device)?.0)
+    }
+
+    /// [`Adapter::load`], and what was read.
+    ///
+    /// # Errors
+    /// As [`Adapter::load`].
+    pub fn read(
+        dir: &Path,
+        config: &ModelConfig,
+        device: &Device,
+    ) -> Result<(Self, Content), ModelError> {
+        let mut content = Content::default();
         let path = dir.join(SETTINGS);
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| ModelError::Read { path: path.clone(), source })?;
-        let root: serde_json::Value = serde_json::from_str(&text)
+        let text = load::read(&path, &mut content)?;
+        let root: serde_json::Value = serde_json::from_slice(&text)
             .map_err(|source| ModelError::Json { path: path.clone(), source })?;
         let keys = Keys::new(&root, &path);
         let settings = settings(&keys)?;
@@ -82,8 +93,8 @@ impl Adapter {
             };
             specs(&places, settings.rank, config)
         };
-        let parameters = load::named(&weights, specs, "the adapter", device)?;
-        Self::from_parameters(settings, &parameters, config)
+        let parameters = load::named(&weights, specs, "the adapter", device, &mut content)?;
+        Ok((Self::from_parameters(settings, &parameters, config)?, content))
     }
 
     /// An adapter of these halves, by their PEFT names.

@@ -8,7 +8,7 @@ use super::block::{Block, Each, rms_norm};
 use super::matrix::Matrix;
 use super::parameters::{EMBEDDING, FINAL_NORM, HEAD};
 use super::rope::{Rope, Rotation};
-use super::{Attend, ModelConfig, ModelError, Parameter, Parameters, load, save};
+use super::{Attend, ModelConfig, ModelError, Parameter, Parameters, save};
 
 /// What weights, activations, keys and values are kept in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,18 +80,6 @@ pub(super) fn indices(ids: impl Iterator<Item = u32>, device: &Device) -> Tensor
 }
 
 impl Decoder {
-    /// Loads a Hugging Face model directory: `config.json` and `model.safetensors`, or
-    /// `model.safetensors.index.json` with its shards; f32, bf16 or f16.
-    ///
-    /// # Errors
-    /// Anything missing, truncated, misshapen, of an unknown dtype, not finite, or of an
-    /// architecture that is not supported; each names the file and the key or tensor.
-    pub fn load(dir: &Path, device: &Device) -> Result<Self, ModelError> {
-        let config = ModelConfig::load(&dir.join("config.json"))?;
-        let parameters = load::parameters(dir, &config, device)?;
-        Self::from_parameters(config, parameters, device)
-    }
-
     /// Builds a decoder of these parameters.
     ///
     /// # Errors

@@ -53,6 +53,9 @@ pub enum ModelError {
         /// The directory.
         path: PathBuf,
     },
+    /// The base of an adapter version is not there.
+    #[error(transparent)]
+    Base(#[from] crate::weights::WeightsError),
     /// The index of shards is not what it should be.
     #[error("{}: {reason}", path.display())]
     Index {
@@ -176,6 +179,7 @@ impl Explain for ModelError {
             Self::Write { .. } => "model_write",
             Self::Json { .. } | Self::Config { .. } => "model_config",
             Self::NoWeights { .. } | Self::Index { .. } => "model_files",
+            Self::Base(_) => "model_base",
             Self::Safetensors { .. } => "model_safetensors",
             Self::MissingTensor { .. }
             | Self::UnexpectedTensor { .. }

@@ -1,4 +1,5 @@
-//! Reading the weights of a Hugging Face directory: one safetensors file, or an index of shards.
+//! Reading the weights of a Hugging Face directory: one safetensors file, an index of shards, or an
+//! adapter with the directory of its base.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,18 +9,46 @@ use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use super::{ModelConfig, ModelError, Parameter, ParameterSpec, Parameters};
+use super::{Adapter, Decoder, ModelConfig, ModelError, Parameter, ParameterSpec, Parameters};
+use crate::weights::{CONFIG, Content, INDEX, WEIGHTS, adapter_base};
 
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+impl Decoder {
+    /// Loads a Hugging Face model directory: `config.json` and `model.safetensors`, or
+    /// `model.safetensors.index.json` with its shards; f32, bf16 or f16. Or an adapter version:
+    /// the base that its settings name, with the adapter beside it.
+    ///
+    /// # Errors
+    /// Anything missing, truncated, misshapen, of an unknown dtype, not finite, or of an
+    /// architecture that is not supported; each names the file and the key or tensor. An adapter
+    /// whose base is not there, or of another shape.
+    pub fn load(dir: &Path, device: &Device) -> Result<Self, ModelError> {
+        let Some(base) = adapter_base(dir)? else { return Ok(Self::read(dir, device)?.0) };
+        let (base, _) = Self::read(&base, device)?;
+        base.with_adapter(&Adapter::load(dir, base.config(), device)?)
+    }
+
+    /// Loads a directory that holds all weights, and tells what was read.
+    ///
+    /// # Errors
+    /// As [`Decoder::load`].
+    pub fn read(dir: &Path, device: &Device) -> Result<(Self, Content), ModelError> {
+        let mut content = Content::default();
+        let path = dir.join(CONFIG);
+        let text = read(&path, &mut content)?;
+        let config = ModelConfig::parse(&String::from_utf8_lossy(&text), &path)?;
+        let parameters = parameters(dir, &config, device, &mut content)?;
+        Ok((Self::from_parameters(config, parameters, device)?, content))
+    }
+}
 
 /// Reads every parameter of `config` from `dir`, as f32, to `device`.
 ///
 /// Holds one file at a time in memory, beside what was read of the others.
-pub(super) fn parameters(
+fn parameters(
     dir: &Path,
     config: &ModelConfig,
     device: &Device,
+    content: &mut Content,
 ) -> Result<Parameters, ModelError> {
     let files = weight_files(dir)?;
     let specs = config.parameters();
@@ -32,7 +61,7 @@ pub(super) fn parameters(
         copied_head || name.ends_with(".rotary_emb.inv_freq")
     };
     for (path, listed) in &files {
-        let bytes = read(path)?;
+        let bytes = read(path, content)?;
         let file = parse(path, &bytes)?;
         let owner = config.architecture.name();
         let reader = Reader { path, owner, specs: &by_name, may_ignore: &may_ignore, device };
@@ -49,8 +78,9 @@ pub(super) fn named(
     specs: impl FnOnce(&[&str]) -> Vec<ParameterSpec>,
     owner: &'static str,
     device: &Device,
+    content: &mut Content,
 ) -> Result<Parameters, ModelError> {
-    let bytes = read(path)?;
+    let bytes = read(path, content)?;
     let file = parse(path, &bytes)?;
     let specs = specs(&file.names());
     let by_name: BTreeMap<&str, &ParameterSpec> =
@@ -62,8 +92,12 @@ pub(super) fn named(
     Ok(parameters)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })
+/// The bytes of a file, and that they were read.
+pub(super) fn read(path: &Path, content: &mut Content) -> Result<Vec<u8>, ModelError> {
+    let failed = |source| ModelError::Read { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(failed)?;
+    content.note(path.file_name().and_then(|name| name.to_str()).unwrap_or_default(), &bytes);
+    Ok(bytes)
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, ModelError> {

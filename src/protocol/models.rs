@@ -28,6 +28,9 @@ pub struct ModelCard {
     /// Longest prompt and reply together, in tokens.
     #[serde(default)]
     pub max_model_len: Option<usize>,
+    /// One hash over the files that the live weights were read from, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_sha256: Option<String>,
     /// The model that it is an adapter of, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
@@ -42,6 +45,9 @@ pub struct ModelInfo {
     pub served_model_name: String,
     /// The live version.
     pub weight_version: String,
+    /// One hash over the files that the live weights were read from; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_sha256: Option<String>,
     /// Whether the model writes text.
     pub is_generation: bool,
     /// Longest prompt and reply together, in tokens.

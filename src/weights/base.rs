@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::content::INDEX;
 use super::errors::io;
 use super::files::{self, hex};
 use super::{FileEntry, WeightsError, embedded, manifest};
@@ -163,8 +164,6 @@ fn list(dir: &Path) -> Result<Vec<Seen>, WeightsError> {
 pub(super) fn names(dir: &Path) -> Result<Vec<String>, WeightsError> {
     Ok(list(dir)?.into_iter().map(|file| file.name).collect())
 }
-
-const INDEX: &str = "model.safetensors.index.json";
 
 /// The files that the index of a model in several pieces names; what is wrong with it otherwise,
 /// as a predicate of the model.

@@ -33,8 +33,12 @@ pub(super) fn digest(path: &Path) -> Result<(u64, String), WeightsError> {
 
 /// One hash over many: the SHA-256 of what `sha256sum` prints for them, in order of names.
 pub(super) fn digest_of(files: &[FileEntry]) -> String {
-    let mut lines: Vec<(&str, &str)> =
-        files.iter().map(|file| (file.name.as_str(), file.sha256.as_str())).collect();
+    combined(files.iter().map(|file| (file.name.as_str(), file.sha256.as_str())))
+}
+
+/// The same of names with their SHA-256.
+pub(super) fn combined<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut lines: Vec<(&str, &str)> = files.collect();
     lines.sort_unstable();
     let mut hasher = Sha256::new();
     for (name, sha256) in lines {

@@ -7,6 +7,7 @@
 //! replaced by rename under a lock.
 
 mod base;
+mod content;
 mod embedded;
 mod errors;
 mod files;
@@ -17,6 +18,7 @@ mod state;
 mod version;
 
 pub use base::Base;
+pub use content::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, Content, INDEX, WEIGHTS, adapter_base};
 pub use errors::WeightsError;
 pub use hub::{HubError, HubModel, HubNote, Snapshot, Watch, fetch};
 pub use manifest::{FileEntry, Manifest, SCHEMA_VERSION};

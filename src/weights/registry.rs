@@ -11,7 +11,10 @@ use tempfile::TempDir;
 
 use super::errors::io;
 use super::state::{self, Stored};
-use super::{Base, HubModel, Manifest, RegistryState, WeightsError, files, hub, manifest, version};
+use super::{
+    Base, Content, HubModel, Manifest, RegistryState, WeightsError, content, files, hub, manifest,
+    version,
+};
 use crate::config::{Home, HubConfig};
 use crate::rollout::{Step, Version};
 
@@ -210,6 +213,57 @@ impl Registry {
     pub fn manifest(&self, version: Version) -> Result<Manifest, WeightsError> {
         Manifest::read(&self.dir(version), version)?
             .ok_or_else(|| WeightsError::NoVersion { version, dir: self.root.clone() })
+    }
+
+    /// The directory that a version's adapter builds on; `None` where the version holds all
+    /// weights itself.
+    ///
+    /// # Errors
+    /// [`WeightsError::NotAModel`] if it is an adapter without a base; [`WeightsError::Damaged`]
+    /// if its base is no version of this registry.
+    pub fn base_of(&self, version: Version) -> Result<Option<Version>, WeightsError> {
+        let dir = self.dir(version);
+        let Some(base) = content::adapter_base(&dir)? else { return Ok(None) };
+        let name = base.file_name().and_then(|name| name.to_str()).and_then(version::parse);
+        let of_here = name.filter(|name| self.dir(*name) == base && *name < version);
+        of_here.map(Some).ok_or_else(|| WeightsError::Damaged {
+            version,
+            path: dir.join(content::ADAPTER_CONFIG),
+            reason: format!("names the base {}, which is no older version", base.display()),
+        })
+    }
+
+    /// One hash over the files that a server reads to serve a version, by the manifests: what
+    /// [`Content::sha256`] gives for the same files as they were read.
+    ///
+    /// # Errors
+    /// As [`Registry::base_of`], and [`WeightsError::Damaged`] if the manifest lacks such a file.
+    pub fn weights_sha256(&self, version: Version) -> Result<String, WeightsError> {
+        let base = self.base_of(version)?;
+        let content = match base {
+            None => self.listed(version, &content::whole(&self.dir(version))?)?,
+            Some(base) => {
+                let own = [content::ADAPTER_CONFIG, content::ADAPTER_WEIGHTS].map(str::to_owned);
+                let whole = self.listed(base, &content::whole(&self.dir(base))?)?;
+                self.listed(version, &BTreeSet::from(own))?.on(&whole)
+            }
+        };
+        Ok(content.sha256().unwrap_or_default())
+    }
+
+    fn listed(&self, version: Version, names: &BTreeSet<String>) -> Result<Content, WeightsError> {
+        let manifest = self.manifest(version)?;
+        let mut content = Content::default();
+        for name in names {
+            let file = manifest.files.iter().find(|file| file.name == *name);
+            let file = file.ok_or_else(|| WeightsError::Damaged {
+                version,
+                path: self.dir(version).join(name),
+                reason: "is not in the manifest".to_owned(),
+            })?;
+            content.digest(name, file.sha256.clone());
+        }
+        Ok(content)
     }
 
     /// Checks size and SHA-256 of every file of a version.

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use openclaw_rl::config::ServeConfig;
 use openclaw_rl::engine::fake::{Fake, Gate};
-use openclaw_rl::stage::serve::LoadError;
+use openclaw_rl::stage::serve::{LoadError, Loaded};
 use serde_json::{Value, json};
 
 use super::harness::{Load, Running, ask, config, hashes, says, start, start_with, with};
@@ -20,9 +20,9 @@ fn by_name() -> Load {
                 Err(LoadError { message: "model.safetensors is cut off".to_owned(), hint: None })
             }
             name if name.starts_with("wide") => {
-                Ok(Fake::new(9000, 2048, openclaw_rl::engine::fake::Habit::Hash(0)))
+                Ok(Fake::new(9000, 2048, openclaw_rl::engine::fake::Habit::Hash(0)).into())
             }
-            name => Ok(hashes(name.bytes().map(u64::from).sum())),
+            name => Ok(hashes(name.bytes().map(u64::from).sum()).into()),
         }
     })
 }
@@ -97,7 +97,7 @@ async fn a_request_in_flight_keeps_its_version() {
     let gate = Gate::default();
     let held = hashes(1).held_by(&gate);
     let load: Load = Arc::new(move |dir: &Path| {
-        Ok(if dir.ends_with("v0000000001") { says("new") } else { held.clone() })
+        Ok(if dir.ends_with("v0000000001") { says("new") } else { held.clone() }.into())
     });
     let server = Arc::new(start_with(config(), load).await);
     let asking = Arc::clone(&server);
@@ -118,6 +118,44 @@ async fn a_request_in_flight_keeps_its_version() {
     assert_eq!(swap.await.unwrap(), 200);
     assert_eq!(server.plain(&ask("new")).await["system_fingerprint"], "weights-1");
     assert_eq!(old.await.unwrap()["system_fingerprint"], "weights-0");
+}
+
+#[tokio::test]
+async fn versions_of_one_base_share_it() {
+    let loads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&loads);
+    let load: Load = Arc::new(move |dir: &Path| {
+        counted.fetch_add(1, Ordering::AcqRel);
+        let mut content = openclaw_rl::weights::Content::default();
+        content.note("model.safetensors", &std::fs::read(dir.join("model.safetensors")).unwrap());
+        Ok(Loaded { content, ..says("base").into() })
+    });
+    let server = start_with(config(), load).await;
+    let begun = server.json("/model_info").await["weights_sha256"].clone();
+    assert!(begun.is_string());
+    for (version, name) in [(1, "first"), (2, "second")] {
+        let dir = server.version_dir(name);
+        let settings = json!({"base_model_name_or_path": "../weights/v0000000000"});
+        std::fs::write(dir.join("adapter_config.json"), settings.to_string()).unwrap();
+        let body = json!({"model_path": dir, "weight_version": version});
+        assert_eq!(server.post("/update_weights_from_disk", &body).await.status(), 200);
+        let reply = server.plain(&ask("hi")).await;
+        assert_eq!(reply["choices"][0]["message"]["content"], name);
+    }
+    assert_eq!(loads.load(Ordering::Acquire), 1, "the base was read once, at the start");
+    // whoever puts the same version on again doubts what is there
+    let dir = server.home.path().join("second");
+    let body = json!({"model_path": dir, "weight_version": 2});
+    assert_eq!(server.post("/update_weights_from_disk", &body).await.status(), 200);
+    assert_eq!(loads.load(Ordering::Acquire), 2);
+    // an adapter without its base changes nothing
+    let lost = server.version_dir("lost");
+    std::fs::write(lost.join("adapter_config.json"), "{}").unwrap();
+    let body = json!({"model_path": lost, "weight_version": 3});
+    let response = server.post("/update_weights_from_disk", &body).await;
+    assert_eq!(response.status(), 400);
+    assert!(response.text().await.unwrap().contains("base_model_name_or_path"));
+    assert_eq!(server.json("/model_info").await["weight_version"], "2");
 }
 
 #[tokio::test]

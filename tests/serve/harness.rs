@@ -11,7 +11,9 @@ use openclaw_rl::fault::Explain;
 use openclaw_rl::render::Renderer;
 use openclaw_rl::rollout::{Feedback, Turn};
 use openclaw_rl::stage::inspect::StatusTail;
-use openclaw_rl::stage::serve::{self, LoadError, Parts, ServeError, ServeSummary, Sources};
+use openclaw_rl::stage::serve::{
+    self, LoadError, Loaded, Parts, ServeError, ServeSummary, Sources,
+};
 use openclaw_rl::store::Store;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +25,7 @@ pub const CONTEXT: usize = 2048;
 pub const LONG: Duration = Duration::from_secs(30);
 
 /// Loads a version's directory.
-pub type Load = Arc<dyn Fn(&Path) -> Result<Fake, LoadError> + Send + Sync>;
+pub type Load = Arc<dyn Fn(&Path) -> Result<Loaded<Fake>, LoadError> + Send + Sync>;
 
 pub struct Running {
     pub base: String,
@@ -61,7 +63,7 @@ pub fn hashes(salt: u64) -> Fake {
 }
 
 pub fn always(fake: Fake) -> Load {
-    Arc::new(move |_: &Path| Ok(fake.clone()))
+    Arc::new(move |_: &Path| Ok(fake.clone().into()))
 }
 
 /// An adapter answers with the name of its directory; `broken…` cannot be loaded.
@@ -72,7 +74,7 @@ pub fn attach() -> Arc<serve::Attach<Fake>> {
             true => {
                 Err(LoadError { message: "adapter_config.json: no `r`".to_owned(), hint: None })
             }
-            false => Ok(says(&name)),
+            false => Ok(says(&name).into()),
         }
     })
 }

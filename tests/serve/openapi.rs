@@ -224,7 +224,7 @@ async fn refusals_follow_the_page() {
     let config = ServeConfig { body_bytes_max: 4096, ..config() };
     let load: Load = Arc::new(|dir: &Path| {
         let broken = dir.ends_with("broken");
-        Ok(Fake::new(if broken { 9000 } else { 4096 }, 2048, Habit::Fail))
+        Ok(Fake::new(if broken { 9000 } else { 4096 }, 2048, Habit::Fail).into())
     });
     let server = start_with(config, load).await;
     for route in routes().into_iter().filter(|route| route.method == "POST") {

@@ -26,12 +26,14 @@ pub(super) async fn health() -> Json<Value> {
 /// `GET /v1/models`.
 pub(super) async fn models(State(server): State<Arc<Server>>) -> Json<ModelList> {
     let base = &server.config.model_name;
+    let live = server.live();
     let card = |id: &str, parent: Option<&String>| ModelCard {
         id: id.to_owned(),
         object: "model".to_owned(),
         created: server.started_s,
         owned_by: "openclaw-rl".to_owned(),
         max_model_len: Some(server.context),
+        weights_sha256: server.weights.sha256(live).filter(|_| parent.is_none()),
         parent: parent.cloned(),
     };
     let adapters = server.weights.adapters();
@@ -48,6 +50,7 @@ pub(super) async fn model_info(State(server): State<Arc<Server>>) -> Json<ModelI
         model_path: path.display().to_string(),
         served_model_name: server.config.model_name.clone(),
         weight_version: live.to_string(),
+        weights_sha256: server.weights.sha256(live),
         is_generation: true,
         context_length: server.context,
         vocab_size: server.vocab,

@@ -52,7 +52,7 @@ use tokio_util::task::TaskTracker;
 pub use doors::Access;
 pub use errors::{LoadError, ServeError};
 pub use router::{Route, routes};
-pub use state::{Attach, Load, Lookup, Parts, Sources, Status};
+pub use state::{Attach, Load, Loaded, Lookup, Parts, Sources, Status};
 
 use crate::config::{Home, ServeConfig};
 use crate::engine::{Engine, EngineOptions, Forward};
@@ -68,7 +68,7 @@ use metrics::Metrics;
 use opted_out::OptedOut;
 use record::Recorder;
 use state::Server;
-use weights::Weights;
+use weights::{Start, Weights};
 
 /// What was cut off may take this long to say so and to be recorded.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -163,17 +163,15 @@ fn open<F: Forward>(
         let live = registry.state()?.live;
         let dir = registry.dir(live);
         let renderer = Renderer::open(&dir)?;
-        let model = |source| ServeError::Model { dir: dir.clone(), source };
-        let base = Arc::new((parts.load)(&dir).map_err(model)?);
-        let (vocab, context) = (base.vocab(), base.context());
+        let adapters =
+            config.adapter_dirs().map(|(name, dir)| (name.to_owned(), dir.to_owned())).collect();
+        let Start { weights, set, vocab, context } =
+            Weights::open(&parts, (live, dir.clone()), adapters)
+                .map_err(|source| ServeError::Model { dir, source })?;
         let (sampling, told) = defaults::sampling(&config, renderer.generation_defaults());
         emit(told);
         fits_together(&config, &renderer, vocab, context)?;
-        let adapters =
-            config.adapter_dirs().map(|(name, dir)| (name.to_owned(), dir.to_owned())).collect();
-        let opened = Weights::open(&parts, base, (live, dir.clone()), adapters);
-        let (weights, models) = opened.map_err(model)?;
-        let engine = Engine::start(models, live, engine_options(&config))?;
+        let engine = Engine::start(set, live, engine_options(&config))?;
         let context = engine.sequence_tokens_max();
         Ok(Server {
             context: config.context_tokens.unwrap_or(context).min(context),

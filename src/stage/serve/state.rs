@@ -15,18 +15,35 @@ use super::record::Recorder;
 use super::served::Served;
 use super::weights::Weights;
 use crate::config::ServeConfig;
-use crate::engine::Engine;
+use crate::engine::{Engine, Forward};
 use crate::events::emit;
 use crate::events::serve::{DeviceFound, ReplyServed, ToolCallMalformed};
 use crate::model::{Adapter, Decoder, Placement, Precision};
 use crate::render::{Grammars, Renderer};
 use crate::rollout::{Sampling, TurnId, Version};
+use crate::weights::Content;
 
-/// Loads the weights in a directory; called on threads that may block.
-pub type Load<F> = dyn Fn(&Path) -> Result<F, LoadError> + Send + Sync;
+/// A model, and the files that its weights were read from.
+#[derive(Clone, Debug)]
+pub struct Loaded<F> {
+    /// The model.
+    pub model: F,
+    /// What was read; empty where that is not known.
+    pub content: Content,
+}
+
+/// A model that was not read from files.
+impl<F: Forward> From<F> for Loaded<F> {
+    fn from(model: F) -> Self {
+        Self { model, content: Content::default() }
+    }
+}
+
+/// Loads a directory that holds all weights; called on threads that may block.
+pub type Load<F> = dyn Fn(&Path) -> Result<Loaded<F>, LoadError> + Send + Sync;
 
 /// The model that an adapter's directory makes of a base; called on threads that may block.
-pub type Attach<F> = dyn Fn(&F, &Path) -> Result<F, LoadError> + Send + Sync;
+pub type Attach<F> = dyn Fn(&F, &Path) -> Result<Loaded<F>, LoadError> + Send + Sync;
 
 /// Figures of the whole home for `GET /status`, as a JSON object; called on threads that may
 /// block.
@@ -67,14 +84,18 @@ impl Parts<Decoder> {
         emit(DeviceFound { device: name, bf16: precision == Precision::Bf16, reason });
         let place = device.clone();
         let load = move |dir: &Path| {
-            let loaded = Decoder::load(dir, &place);
-            let ready = loaded.and_then(|decoder| decoder.for_inference(precision));
-            ready.map_err(|error| LoadError::new(&error))
+            let (decoder, content) =
+                Decoder::read(dir, &place).map_err(|error| LoadError::new(&error))?;
+            let ready = decoder.for_inference(precision);
+            let model = ready.map_err(|error| LoadError::new(&error))?;
+            Ok(Loaded { model, content })
         };
         let attach = move |base: &Decoder, dir: &Path| {
-            let adapter = Adapter::load(dir, base.config(), &device);
-            let attached = adapter.and_then(|adapter| base.with_adapter(&adapter));
-            attached.map_err(|error| LoadError::new(&error))
+            let (adapter, content) = Adapter::read(dir, base.config(), &device)
+                .map_err(|error| LoadError::new(&error))?;
+            let attached = base.with_adapter(&adapter);
+            let model = attached.map_err(|error| LoadError::new(&error))?;
+            Ok(Loaded { model, content })
         };
         Ok(Self { load: Arc::new(load), attach: Arc::new(attach), sources })
     }

@@ -1,13 +1,18 @@
 //! The weights of a server: a base, the adapters beside it, and how both change while it serves.
+//!
+//! A version that is an adapter (`adapter_config.json`, no weights of its own) shares the tensors
+//! of its base with every other version of the same base: a swap between them reads the adapter
+//! only. Adapters that are loaded by name stand beside the base, not beside the version's adapter.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::errors::LoadError;
-use super::state::{Attach, Load, Parts};
+use super::state::{Attach, Load, Loaded, Parts};
 use crate::engine::{Answer, Engine, Forward, ModelSet};
 use crate::rollout::Version;
+use crate::weights::{Content, adapter_base};
 
 /// Adapters by name, with the directories that they come from.
 pub(super) type Adapters = BTreeMap<String, PathBuf>;
@@ -26,44 +31,83 @@ trait Models: Send + Sync {
         dir: &Path,
     ) -> Result<Answer<()>, LoadError>;
 
-    /// Forgets the bases of other versions.
+    /// The hash of what a version was read from, where it is held and that is known.
+    fn sha256(&self, of: Version) -> Option<String>;
+
+    /// Forgets all but these versions.
     fn keep(&self, versions: &[Version]);
+}
+
+/// Weights that stand alone, shared by the versions that are adapters of them.
+struct Whole<F> {
+    model: Arc<F>,
+    dir: PathBuf,
+    content: Content,
+}
+
+/// A version that is held.
+struct Held<F> {
+    /// The version's own weights, or those that it is an adapter of; what further adapters are
+    /// attached to.
+    base: Arc<Whole<F>>,
+    sha256: Option<String>,
 }
 
 /// Models of one kind.
 struct OfKind<F> {
     load: Arc<Load<F>>,
     attach: Arc<Attach<F>>,
-    /// Bases that adapters can still be attached to.
-    bases: Mutex<BTreeMap<Version, Arc<F>>>,
+    held: Mutex<BTreeMap<Version, Held<F>>>,
 }
 
 impl<F: Forward> OfKind<F> {
     fn attached(&self, base: &F, name: &str, dir: &Path) -> Result<F, LoadError> {
-        (self.attach)(base, dir).map_err(|error| {
+        let attached = (self.attach)(base, dir).map_err(|error| {
             let message = format!("adapter `{name}` in `{}`: {}", dir.display(), error.message);
             LoadError { message, ..error }
-        })
+        })?;
+        Ok(attached.model)
     }
 
-    fn set(
-        &self,
-        base: Arc<F>,
-        version: Version,
-        adapters: &Adapters,
-    ) -> Result<ModelSet, LoadError> {
-        let mut set = ModelSet::from(Arc::clone(&base));
-        for (name, dir) in adapters {
-            set = set.with_adapter(name, Arc::new(self.attached(&base, name, dir)?));
+    /// The weights in `dir`: those that another version holds, or as they are read now. A version
+    /// that is held already is read anew as a whole: somebody doubts what is served.
+    fn whole(&self, dir: &Path, of: Version) -> Result<Arc<Whole<F>>, LoadError> {
+        let dir = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+        let held = lock(&self.held);
+        if !held.contains_key(&of)
+            && let Some(one) = held.values().find(|held| held.base.dir == dir)
+        {
+            return Ok(Arc::clone(&one.base));
         }
-        lock(&self.bases).insert(version, base);
-        Ok(set)
+        drop(held);
+        let Loaded { model, content } = (self.load)(&dir)?;
+        Ok(Arc::new(Whole { model: Arc::new(model), dir, content }))
     }
 }
 
 impl<F: Forward> Models for OfKind<F> {
     fn version(&self, dir: &Path, of: Version, adapters: &Adapters) -> Result<ModelSet, LoadError> {
-        self.set(Arc::new((self.load)(dir)?), of, adapters)
+        let base_dir = adapter_base(dir).map_err(|error| LoadError::new(&error))?;
+        let base = match &base_dir {
+            Some(base_dir) => self.whole(base_dir, of)?,
+            None => {
+                let Loaded { model, content } = (self.load)(dir)?;
+                let dir = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+                Arc::new(Whole { model: Arc::new(model), dir, content })
+            }
+        };
+        let (mut set, sha256) = match base_dir {
+            None => (ModelSet::from(Arc::clone(&base.model)), base.content.sha256()),
+            Some(_) => {
+                let Loaded { model, content } = (self.attach)(&base.model, dir)?;
+                (ModelSet::from(Arc::new(model)), content.on(&base.content).sha256())
+            }
+        };
+        for (name, dir) in adapters {
+            set = set.with_adapter(name, Arc::new(self.attached(&base.model, name, dir)?));
+        }
+        lock(&self.held).insert(of, Held { base, sha256 });
+        Ok(set)
     }
 
     fn adapter(
@@ -73,17 +117,21 @@ impl<F: Forward> Models for OfKind<F> {
         name: &str,
         dir: &Path,
     ) -> Result<Answer<()>, LoadError> {
-        let base = lock(&self.bases).get(&of).cloned();
+        let base = lock(&self.held).get(&of).map(|held| Arc::clone(&held.base));
         let base = base.ok_or_else(|| LoadError {
             message: format!("version {of} is no longer held"),
             hint: None,
         })?;
-        let model = self.attached(&base, name, dir)?;
+        let model = self.attached(&base.model, name, dir)?;
         Ok(engine.load_adapter(name, Arc::new(model), of))
     }
 
+    fn sha256(&self, of: Version) -> Option<String> {
+        lock(&self.held).get(&of).and_then(|held| held.sha256.clone())
+    }
+
     fn keep(&self, versions: &[Version]) {
-        lock(&self.bases).retain(|version, _| versions.contains(version));
+        lock(&self.held).retain(|version, _| versions.contains(version));
     }
 }
 
@@ -102,23 +150,35 @@ pub(super) struct Weights {
     pub(super) turn: tokio::sync::Mutex<()>,
 }
 
+/// What a server starts with.
+pub(super) struct Start {
+    pub(super) weights: Weights,
+    /// What its engine is to be given.
+    pub(super) set: ModelSet,
+    /// Number of token ids of the model.
+    pub(super) vocab: usize,
+    /// Its longest sequence.
+    pub(super) context: usize,
+}
+
 impl Weights {
-    /// The weights that a server starts with, and what its engine is to be given.
+    /// Loads the weights that a server starts with.
     ///
     /// # Errors
-    /// An adapter cannot be loaded.
+    /// They, or an adapter, cannot be loaded.
     pub(super) fn open<F: Forward>(
         parts: &Parts<F>,
-        base: Arc<F>,
         (version, dir): (Version, PathBuf),
         adapters: Adapters,
-    ) -> Result<(Self, ModelSet), LoadError> {
+    ) -> Result<Start, LoadError> {
         let models = OfKind {
             load: Arc::clone(&parts.load),
             attach: Arc::clone(&parts.attach),
-            bases: Mutex::default(),
+            held: Mutex::default(),
         };
-        let set = models.set(base, version, &adapters)?;
+        let set = models.version(&dir, version, &adapters)?;
+        let shape = |held: &Held<F>| (held.base.model.vocab(), held.base.model.context());
+        let (vocab, context) = lock(&models.held).get(&version).map(shape).unwrap_or_default();
         let weights = Self {
             models: Box::new(models),
             directories: Mutex::new(BTreeMap::from([(version, dir)])),
@@ -126,7 +186,7 @@ impl Weights {
             last: Mutex::new(version),
             turn: tokio::sync::Mutex::new(()),
         };
-        Ok((weights, set))
+        Ok(Start { weights, set, vocab, context })
     }
 
     /// Loads a directory, attaches every adapter, and hands them to the engine. Blocks while it
@@ -167,6 +227,11 @@ impl Weights {
     /// Where a version was loaded from.
     pub(super) fn directory(&self, version: Version) -> Option<PathBuf> {
         lock(&self.directories).get(&version).cloned()
+    }
+
+    /// The hash of what a version was read from.
+    pub(super) fn sha256(&self, version: Version) -> Option<String> {
+        self.models.sha256(version)
     }
 
     /// The adapters that each version gets.
