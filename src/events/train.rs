@@ -72,8 +72,8 @@ impl Event for StepDone {
 pub struct StepSkipped {
     /// Samples of the batch that was put aside.
     pub samples: usize,
-    /// What was not finite.
-    pub what: &'static str,
+    /// What was wrong.
+    pub detail: String,
     /// Steps given up in a row.
     pub in_a_row: usize,
 }
@@ -84,10 +84,79 @@ impl Event for StepSkipped {
 
     fn line(&self) -> String {
         format!(
-            "the {} of a step is not finite: weights unchanged, its {} turns quarantined \
-             ({} in a row)",
-            self.what, self.samples, self.in_a_row
+            "a step was skipped, {}: weights unchanged, its {} turns set aside ({} in a row)",
+            self.detail, self.samples, self.in_a_row
         )
+    }
+}
+
+/// Training stopped: step after step was skipped. The process stays, and serving goes on.
+pub struct TrainingStopped {
+    /// Steps given up in a row.
+    pub in_a_row: usize,
+    /// The version that they were to build on.
+    pub version: u64,
+}
+
+impl Event for TrainingStopped {
+    const NAME: &'static str = "training_stopped";
+    const LEVEL: Level = Level::Error;
+
+    fn line(&self) -> String {
+        format!(
+            "training stopped: {} steps in a row on version {} were skipped; it goes on after a \
+             rollback or a restart",
+            self.in_a_row, self.version
+        )
+    }
+}
+
+/// The optimizer's state of a version was let go: it begins anew.
+pub struct MomentsGone {
+    /// The version.
+    pub version: u64,
+}
+
+impl Event for MomentsGone {
+    const NAME: &'static str = "moments_gone";
+    const LEVEL: Level = Level::Warn;
+
+    fn line(&self) -> String {
+        format!("the optimizer's state of version {} is not kept: it begins anew", self.version)
+    }
+}
+
+/// Weights of old versions were let go.
+pub struct VersionsPruned {
+    /// Versions.
+    pub versions: usize,
+    /// Bytes that became free.
+    pub bytes: u64,
+}
+
+impl Event for VersionsPruned {
+    const NAME: &'static str = "versions_pruned";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        format!("{} old versions let go of {} MB", self.versions, self.bytes / 1_000_000)
+    }
+}
+
+/// Something beside the versions could not be written: training goes on without it.
+pub struct NotKept {
+    /// What.
+    pub what: &'static str,
+    /// Why.
+    pub error: String,
+}
+
+impl Event for NotKept {
+    const NAME: &'static str = "train_not_kept";
+    const LEVEL: Level = Level::Warn;
+
+    fn line(&self) -> String {
+        format!("{}: {}", self.what, self.error)
     }
 }
 

@@ -13,6 +13,7 @@ mod errors;
 mod files;
 mod hub;
 mod manifest;
+mod prune;
 mod registry;
 mod state;
 mod version;
@@ -22,5 +23,6 @@ pub use content::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, Content, INDEX, WEIGH
 pub use errors::WeightsError;
 pub use hub::{HubError, HubModel, HubNote, Snapshot, Watch, fetch};
 pub use manifest::{FileEntry, Manifest, SCHEMA_VERSION};
+pub use prune::{Held, OPTIMIZER_FILE, Pruning};
 pub use registry::{Draft, NewVersion, Registry};
 pub use state::RegistryState;

@@ -13,7 +13,7 @@ use super::errors::io;
 use super::state::{self, Stored};
 use super::{
     Base, Content, HubModel, Manifest, RegistryState, WeightsError, content, files, hub, manifest,
-    version,
+    prune, version,
 };
 use crate::config::{Home, HubConfig};
 use crate::rollout::{Step, Version};
@@ -61,7 +61,7 @@ impl Draft {
         for entry in fs::read_dir(from).map_err(io("list", from))? {
             let path = entry.map_err(io("list", from))?.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let weights = name.contains(".safetensors") || name == manifest::NAME;
+            let weights = name.contains(".safetensors") || name == manifest::NAME || name == prune::NAME;
             if !weights && path.is_file() {
                 let to = self.dir().join(name);
                 fs::copy(&path, &to).map_err(io("write", &to))?;
@@ -282,7 +282,11 @@ impl Registry {
             let path = dir.join(&file.name);
             match fs::metadata(&path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    return damaged(&path, "is missing".to_owned());
+                    match prune::gone(&dir).contains(&file.name) {
+                        true if file.name == prune::OPTIMIZER_FILE => {}
+                        true => return damaged(&path, "was let go, as an old one".to_owned()),
+                        false => return damaged(&path, "is missing".to_owned()),
+                    }
                 }
                 Err(error) => return Err(io("read", &path)(error)),
                 Ok(metadata) if metadata.len() != file.bytes => {

@@ -125,7 +125,7 @@ impl AdamW {
 
     /// Bytes of the moments.
     pub fn bytes(&self) -> u64 {
-        let elements = |moments: &Moments| (moments.first.dims()[0] + moments.second.dims()[0]);
+        let elements = |moments: &Moments| moments.first.dims()[0] + moments.second.dims()[0];
         4 * self.moments.values().map(elements).sum::<usize>() as u64
     }
 

@@ -44,13 +44,23 @@ pub enum TrainError {
         /// What it said.
         reason: String,
     },
-    /// Step after step is not finite.
-    #[error("{in_a_row} steps in a row were not finite, building on version {head}")]
+    /// The trainer's own state cannot be read.
+    #[error("{} is not a trainer's state: {reason}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Step after step was not finite, or beyond the running bound.
+    #[error("{in_a_row} steps in a row were skipped, building on version {head}: {detail}")]
     NotFinite {
         /// How many.
         in_a_row: usize,
         /// The version they were to build on.
         head: Version,
+        /// What was wrong with the last one.
+        detail: String,
     },
     /// The computation broke off.
     #[error("the training thread broke off: {reason}")]
@@ -69,6 +79,7 @@ impl Explain for TrainError {
             Self::Weights(error) => error.label(),
             Self::Model(error) => error.label(),
             Self::Optimizer(_) => "train_optimizer",
+            Self::State { .. } => "train_state",
             Self::Device { .. } => "train_device",
             Self::NotFinite { .. } => "train_not_finite",
             Self::Panicked { .. } => "train_panicked",
@@ -82,8 +93,8 @@ impl Explain for TrainError {
             Self::Model(error) => return error.hint(),
             Self::Locked { .. } => "one trainer works on a home at a time: stop the other one",
             Self::Io { .. } => "check the permissions and the free space of --home",
-            Self::Optimizer(_) => {
-                "go back to a version whose optimizer state is whole with `openclaw-rl deploy \
+            Self::Optimizer(_) | Self::State { .. } => {
+                "go back to a version whose state is whole with `openclaw-rl deploy \
                  --version N`"
             }
             Self::NotFinite { .. } => {
