@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
 use openclaw_rl::model::{
-    Adapter, Causal, Decoder, Differentiation, Parameters, RopeScaling, SaveDtype, Sequence,
-    backward, response_logprobs_with,
+    Adapter, Causal, Decoder, Differentiation, Pack, Parameters, RopeScaling, SaveDtype, Sequence,
+    backward, forward,
 };
 
 use crate::golden::{self, Array, difference};
@@ -86,8 +86,10 @@ fn logits(decoder: &Decoder, ids: &[u32]) -> Vec<f32> {
 impl Case {
     fn gradient(&self, how: Differentiation) -> Parameters {
         let sequence = Sequence::new(self.decoder.config(), self.ids.clone(), START).unwrap();
-        let (logprobs, tape) = response_logprobs_with(&self.decoder, &sequence, 1.0, how);
-        let weights: Vec<f32> = (0..logprobs.dims()[0]).map(|t| 1.0 - 0.3 * t as f32).collect();
+        let pack = Pack::new(self.decoder.config(), &[sequence], &[1.0]).unwrap();
+        let (answers, tape) = forward(&self.decoder, &pack, None, how);
+        let weights: Vec<f32> =
+            (0..answers.logprobs.dims()[0]).map(|t| 1.0 - 0.3 * t as f32).collect();
         let weights = Tensor::from_floats(weights.as_slice(), self.decoder.device());
         backward(&self.decoder, tape, weights)
     }

@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Tensor};
 use openclaw_rl::model::{
-    Causal, Decoder, Differentiation, Gradients, ModelConfig, Parameters, Recompute, Sequence,
-    backward, response_logprobs_with, score,
+    Causal, Decoder, Differentiation, Gradients, ModelConfig, Pack, Parameters, Recompute,
+    Sequence, backward, forward, score,
 };
 
 use crate::golden::{self, Golden, Sample, difference};
@@ -58,9 +58,10 @@ fn parity_of_logprobs_and_entropy_at_both_temperatures() {
             for sample in set.samples() {
                 let sequence = sequence(&decoder, &sample);
                 let how = Differentiation::default();
-                let (values, tape) = response_logprobs_with(&decoder, &sequence, temperature, how);
-                logprobs.extend(host(values));
-                entropy.extend(host(tape.entropy()));
+                let pack = Pack::new(decoder.config(), &[sequence], &[temperature]).unwrap();
+                let (answers, _) = forward(&decoder, &pack, None, how);
+                logprobs.extend(host(answers.logprobs));
+                entropy.extend(host(answers.entropy));
                 let start = sample.response_start;
                 scored.extend(score(&decoder, &sample.tokens, start, temperature).unwrap());
             }
@@ -157,8 +158,9 @@ impl Case {
         let mut sum = Gradients::new();
         for (index, sample) in set.samples().iter().enumerate() {
             let sequence = sequence(decoder, sample);
-            let (logp, tape) = response_logprobs_with(decoder, &sequence, self.temperature, how);
-            let grad = self.derivative(set, index, sample, &host(logp));
+            let pack = Pack::new(decoder.config(), &[sequence], &[self.temperature]).unwrap();
+            let (answers, tape) = forward(decoder, &pack, None, how);
+            let grad = self.derivative(set, index, sample, &host(answers.logprobs));
             let grad = Tensor::from_floats(grad.as_slice(), decoder.device());
             sum.accumulate(backward(decoder, tape, grad));
         }

@@ -6,7 +6,7 @@ use openclaw_rl::loss::{
     slope,
 };
 use openclaw_rl::model::{
-    Decoder, Gradients, Parameter, Parameters, Sequence, backward, response_logprobs,
+    Decoder, Differentiation, Gradients, Pack, Parameter, Parameters, Sequence, backward, forward,
 };
 use openclaw_rl::stage::train::adamw::{AdamW, AdamWOptions};
 
@@ -233,9 +233,10 @@ fn gradient(set: &Golden, case: &str, decoder: &Decoder) -> (Parameters, f32) {
     for sample in set.samples() {
         let start = sample.response_start;
         let sequence = Sequence::new(decoder.config(), sample.tokens, start).unwrap();
-        taped.push(response_logprobs(decoder, &sequence, temperature));
+        let pack = Pack::new(decoder.config(), &[sequence], &[temperature]).unwrap();
+        taped.push(forward(decoder, &pack, None, Differentiation::default()));
     }
-    let logprobs = taped.iter().map(|(logprobs, _)| logprobs.clone().inner()).collect();
+    let logprobs = taped.iter().map(|(answers, _)| answers.logprobs.clone()).collect();
     let at = outputs(Tensor::cat(logprobs, 0));
     let slope = slope(at, |at| (set.policy(case, at.logprobs).loss, ()));
     let mut gradients = Gradients::new();

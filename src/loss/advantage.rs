@@ -43,3 +43,12 @@ pub struct Weights {
 pub fn combine(gap: Tensor<1>, reward: Tensor<1>, weights: Weights) -> Tensor<1> {
     gap.mul_scalar(weights.opd).add(reward.mul_scalar(weights.rl))
 }
+
+/// A within ± `most`, and 1 for each token whose advantage was beyond.
+///
+/// # Shapes
+/// `advantages`, both results `[R]`.
+pub fn capped(advantages: Tensor<1>, most: f32) -> (Tensor<1>, Tensor<1>) {
+    let beyond = advantages.clone().abs().greater_elem(most).float();
+    (advantages.clamp(-most, most), beyond)
+}

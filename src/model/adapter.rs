@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::{RngExt, SeedableRng};
 
 use super::config::Keys;
 use super::linear::LowRank;
@@ -121,6 +122,23 @@ impl Adapter {
         let projections: BTreeSet<Projection> = places.iter().map(|place| place.1).collect();
         let uniform = places.len() == projections.len() * config.layers;
         Ok(Self { settings, uniform, added })
+    }
+
+    /// An adapter of every projection that does nothing yet: A as PEFT draws it (uniform within
+    /// ±1/√inputs, which is Kaiming's bound for a = √5), B = 0. The same on every device.
+    pub fn fresh(settings: LoraSettings, config: &ModelConfig, seed: u64, device: &Device) -> Self {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let rank = settings.rank;
+        let mut fresh = |place: Place| {
+            let [inputs, outputs] = place.1.features(config);
+            let bound = (inputs as f32).sqrt().recip();
+            let values: Vec<f32> =
+                (0..inputs * rank).map(|_| rng.random_range(-bound..bound)).collect();
+            let down = Tensor::from_data(TensorData::new(values, [inputs, rank]), device);
+            let up = Tensor::zeros([rank, outputs], device);
+            (place, LowRank { down, up, scale: settings.scale() })
+        };
+        Self { settings, uniform: true, added: places(config).map(&mut fresh).collect() }
     }
 
     /// Rank and scale.

@@ -1,7 +1,11 @@
 //! Attention without gradient: over a cached prefix, and over one whole sequence.
 
+use std::ops::Range;
+
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+
+use super::pack::Pack;
 
 /// Where the keys and values that a token attends to come from.
 ///
@@ -53,24 +57,64 @@ fn chunk_size(heads: usize, len: usize) -> usize {
 
 impl Attend for Causal {
     fn attend(&mut self, _layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
-        let [len, heads, _] = q.dims();
+        self.attend_after(q, k, v)
+    }
+}
+
+impl Causal {
+    /// Attention of the last tokens of a sequence to all of it.
+    ///
+    /// # Shapes
+    /// `q` and the result: `[n, heads, d]`; `k` and `v`: `[len, kv_heads, d]`, `len >= n`.
+    pub(super) fn attend_after(self, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
+        let ([n, heads, _], [len, _, _]) = (q.dims(), k.dims());
+        let offset = len - n;
         let chunk = self.chunk_for(heads, len);
-        if chunk >= len {
-            return attend_chunk(q, k, v, 0);
+        if chunk >= n {
+            return attend_chunk(q, k, v, offset);
         }
         let k = by_dimension(k);
-        let starts = (0..len).step_by(chunk);
-        let parts = starts.map(|start| {
-            let rows = chunk.min(len - start);
-            let seen = start + rows;
+        let parts = (0..n).step_by(chunk).map(|start| {
+            let rows = chunk.min(n - start);
+            let seen = offset + start + rows;
             attend_chunk(
                 q.clone().narrow(0, start, rows),
                 k.clone().narrow(0, 0, seen),
                 v.clone().narrow(0, 0, seen),
-                start,
+                offset + start,
             )
         });
         Tensor::cat(parts.collect(), 0)
+    }
+}
+
+/// Attention over a pack: each run of rows to itself and to the runs that it grew from.
+pub(super) struct Branches<'a> {
+    pub(super) pack: &'a Pack,
+    pub(super) causal: Causal,
+}
+
+impl Attend for Branches<'_> {
+    fn attend(&mut self, _layer: usize, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
+        let parts = self.pack.segments.iter().map(|segment| {
+            let q = q.clone().narrow(0, segment.rows.start, segment.rows.len());
+            let keys = segment.keys();
+            self.causal.attend_after(q, gathered(&k, &keys), gathered(&v, &keys))
+        });
+        joined(parts.collect())
+    }
+}
+
+/// Some rows of a tensor, copied where they are not next to each other.
+pub(super) fn gathered(rows: &Tensor<3>, ranges: &[Range<usize>]) -> Tensor<3> {
+    joined(ranges.iter().map(|range| rows.clone().narrow(0, range.start, range.len())).collect())
+}
+
+/// Rows after rows.
+pub(super) fn joined(mut parts: Vec<Tensor<3>>) -> Tensor<3> {
+    match parts.len() {
+        1 => parts.remove(0),
+        _ => Tensor::cat(parts, 0),
     }
 }
 

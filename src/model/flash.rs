@@ -10,32 +10,64 @@
 //! A chunk holds whole rows of S, so P is formed again by an exact softmax, and no log-sum-exp has
 //! to be kept. Memory is `heads * chunk * n`: the n × n matrix is never there.
 
-use burn::tensor::Tensor;
+use std::ops::Range;
+
 use burn::tensor::activation::softmax;
+use burn::tensor::{FloatDType, Tensor};
 
 use super::Causal;
-use super::attention::{by_dimension, group_rows, hide_future, ungroup_rows};
+use super::attention::{by_dimension, gathered, group_rows, hide_future, ungroup_rows};
+use super::pack::Pack;
 
 /// What one layer's attention was given, and what it gave.
 pub(super) struct Attention {
     /// `[n, heads, d]`.
     pub(super) q: Tensor<3>,
-    /// `[n, kv_heads, d]`.
+    /// `[len, kv_heads, d]`: the queries are those of the last `n` tokens.
     pub(super) k: Tensor<3>,
-    /// `[n, kv_heads, d]`.
+    /// `[len, kv_heads, d]`.
     pub(super) v: Tensor<3>,
     /// `[n, heads, d]`.
     pub(super) out: Tensor<3>,
 }
 
 impl Attention {
+    /// The gradients of q, k and v of a whole pack, given that of `out`.
+    ///
+    /// # Shapes
+    /// `grad`: `[n, heads, d]`; the result: those of q, k and v.
+    pub(super) fn backward_over(
+        self,
+        pack: &Pack,
+        grad: Tensor<3>,
+        causal: Causal,
+    ) -> [Tensor<3>; 3] {
+        if let [_] = pack.segments[..] {
+            return self.backward(grad, causal);
+        }
+        let Self { q, k, v, out } = self;
+        let mut by_q = Vec::new();
+        let (mut by_k, mut by_v) = (k.zeros_like(), v.zeros_like());
+        for segment in &pack.segments {
+            let own = |x: &Tensor<3>| x.clone().narrow(0, segment.rows.start, segment.rows.len());
+            let keys = segment.keys();
+            let (k, v) = (gathered(&k, &keys), gathered(&v, &keys));
+            let part = Self { q: own(&q), k, v, out: own(&out) };
+            let [part_q, part_k, part_v] = part.backward(own(&grad), causal);
+            by_q.push(part_q);
+            by_k = add_ranges(by_k, part_k, &keys);
+            by_v = add_ranges(by_v, part_v, &keys);
+        }
+        [Tensor::cat(by_q, 0), by_k, by_v]
+    }
+
     /// The gradients of q, k and v, given that of `out`.
     ///
     /// # Shapes
     /// `grad`: `[n, heads, d]`; the result: those of q, k and v.
     pub(super) fn backward(self, grad: Tensor<3>, causal: Causal) -> [Tensor<3>; 3] {
-        let [n, heads, _] = self.q.dims();
-        let chunk = causal.chunk_for(heads, n);
+        let ([n, heads, _], [len, _, _]) = (self.q.dims(), self.k.dims());
+        let chunk = causal.chunk_for(heads, len);
         let transposed = [by_dimension(self.k.clone()), by_dimension(self.v.clone())];
         let mut dq = Vec::new();
         let mut sums: Option<[Tensor<3>; 2]> = None;
@@ -59,27 +91,43 @@ impl Attention {
         &self,
         grad: &Tensor<3>,
         transposed: &[Tensor<3>; 2],
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
     ) -> [Tensor<3>; 3] {
-        let [_, heads, d] = self.q.dims();
-        let [_, kv_heads, _] = self.k.dims();
-        let scale = 1.0 / (d as f64).sqrt();
-        let (n, seen) = (rows.len(), rows.end);
+        let [all, heads, d] = self.q.dims();
+        let [len, kv_heads, _] = self.k.dims();
+        let (scale, dtype) = (1.0 / (d as f64).sqrt(), self.q.dtype());
+        let (n, offset) = (rows.len(), len - all);
+        let seen = offset + rows.end;
         let grouped = |x: &Tensor<3>| group_rows(x.clone().narrow(0, rows.start, n), kv_heads);
         let by_head = |x: &Tensor<3>| x.clone().narrow(0, 0, seen).swap_dims(0, 1);
         let [k_t, v_t] = transposed.each_ref().map(|x| by_head(x).transpose());
+        let wide = |x: Tensor<3>| x.cast(FloatDType::F32);
         let q = grouped(&self.q).mul_scalar(scale);
         let grad = grouped(grad);
 
-        let scores = q.clone().matmul(k_t);
-        let p = softmax(hide_future(scores, n, heads / kv_heads, rows.start), 2);
-        let dv = p.clone().transpose().matmul(grad.clone());
-        let delta = (grad.clone() * grouped(&self.out)).sum_dim(2);
-        let ds = p * (grad.matmul(v_t) - delta);
+        let scores = wide(q.clone().matmul(k_t));
+        let p = softmax(hide_future(scores, n, heads / kv_heads, offset + rows.start), 2);
+        let dv = p.clone().cast(dtype).transpose().matmul(grad.clone());
+        let delta = (wide(grad.clone()) * wide(grouped(&self.out))).sum_dim(2);
+        let ds = (p * (wide(grad.matmul(v_t)) - delta)).cast(dtype);
         let dk = ds.clone().transpose().matmul(q);
         let dq = ds.matmul(by_head(&self.k)).mul_scalar(scale);
         [ungroup_rows(dq, n, heads), dk, dv]
     }
+}
+
+/// Adds rows to ranges of `sum`, in place where the backend can.
+fn add_ranges(mut sum: Tensor<3>, part: Tensor<3>, ranges: &[Range<usize>]) -> Tensor<3> {
+    let [_, heads, d] = sum.dims();
+    let mut first = 0;
+    for range in ranges {
+        let within = [range.clone(), 0..heads, 0..d];
+        let rows = part.clone().narrow(0, first, range.len());
+        let added = sum.clone().slice(within.clone()) + rows;
+        sum = sum.slice_assign(within, added);
+        first += range.len();
+    }
+    sum
 }
 
 /// Adds `part` to the first keys of `sum`, in place where the backend can.

@@ -5,77 +5,18 @@
 //! formed in chunks of positions (`head.rs`). What is kept from the forward pass grows linearly
 //! with the sequence; neither tokens × tokens nor tokens × vocabulary is ever in memory.
 
-use burn::tensor::{Gradients as Derivatives, IndexingUpdateOp, Tensor};
+use burn::tensor::{FloatDType, Gradients as Derivatives, IndexingUpdateOp, Tensor};
 
+use super::attention::Branches;
 use super::block::{After, Before, Block, Each, rms_norm};
 use super::decoder::{Decoder, indices};
 use super::flash::Attention;
-use super::head::{Head, Scored, rows_for};
+use super::head::{Head, Scored, Wanted, rows_for};
 use super::parameters::{EMBEDDING, FINAL_NORM, HEAD, read_back};
 use super::rope::Rotation;
-use super::{Attend, Causal, ModelConfig, ModelError, Parameter, Parameters};
-
-/// One sample: a prompt and the reply whose log-probabilities are asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sequence {
-    tokens: Vec<u32>,
-    response_start: usize,
-}
-
-impl Sequence {
-    /// Checks tokens against the model that will see them.
-    ///
-    /// # Errors
-    /// [`ModelError::Sequence`] if there is no response, nothing before it, a token id that the
-    /// model does not have, or more tokens than it has positions.
-    pub fn new(
-        config: &ModelConfig,
-        tokens: Vec<u32>,
-        response_start: usize,
-    ) -> Result<Self, ModelError> {
-        let refuse = |what, found: String, expected: String| {
-            Err(ModelError::Sequence { what, found, expected })
-        };
-        let (len, max) = (tokens.len(), config.positions_max);
-        if len > max {
-            let expected = format!("at most {max} tokens (max_position_embeddings)");
-            return refuse("the sequence's length", len.to_string(), expected);
-        }
-        if response_start == 0 || response_start >= len {
-            let expected = format!("at least 1 and below the sequence's length {len}");
-            return refuse("the response's start", response_start.to_string(), expected);
-        }
-        if let Some(token) = tokens.iter().find(|&&token| token as usize >= config.vocab_size) {
-            let expected = format!("below the vocabulary's size {}", config.vocab_size);
-            return refuse("a token id", token.to_string(), expected);
-        }
-        Ok(Self { tokens, response_start })
-    }
-
-    /// Prompt and response.
-    pub fn tokens(&self) -> &[u32] {
-        &self.tokens
-    }
-
-    /// Index of the first response token; at least 1.
-    pub fn response_start(&self) -> usize {
-        self.response_start
-    }
-
-    /// The response's tokens.
-    pub fn response(&self) -> &[u32] {
-        &self.tokens[self.response_start..]
-    }
-
-    fn positions(&self) -> Vec<u32> {
-        (0..self.tokens.len() as u32).collect()
-    }
-
-    /// Of one row per token, the rows that predict the response.
-    fn predicting<const D: usize>(&self, rows: Tensor<D>) -> Tensor<D> {
-        rows.narrow(0, self.response_start - 1, self.response().len())
-    }
-}
+use super::{
+    Attend, Causal, ModelConfig, ModelError, Pack, Parameter, Parameters, Sequence, Support, TopK,
+};
 
 /// What is kept between the forward and the backward pass. Both grow linearly with the sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,13 +64,42 @@ impl Recompute {
     }
 }
 
+/// Of every response token of a pack, samples one after the other.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// Its log-probability, `[R]`.
+    pub logprobs: Tensor<1>,
+    /// Those of the support's ids at its position, `[R, K]`; where a support was given.
+    pub support: Option<Tensor<2>>,
+    /// Entropy of the whole distribution at its position in nats, `[R]`.
+    pub entropy: Tensor<1>,
+}
+
+/// The derivative of a loss by each of the [`Answers`]; f32, outside autodiff.
+#[derive(Clone, Debug)]
+pub struct Slopes {
+    /// By the log-probabilities, `[R]`.
+    pub logprobs: Tensor<1>,
+    /// By those of the support, `[R, K]`; 0 where absent.
+    pub support: Option<Tensor<2>>,
+    /// By the entropy, `[R]`; 0 where absent.
+    pub entropy: Option<Tensor<1>>,
+}
+
+impl From<Tensor<1>> for Slopes {
+    /// Of a loss that depends on the response tokens' log-probabilities alone.
+    fn from(logprobs: Tensor<1>) -> Self {
+        Self { logprobs, support: None, entropy: None }
+    }
+}
+
 /// What the backward pass needs of the forward pass.
 ///
-/// A tape of small sequences holds autodiff graphs: use it up by [`backward`] rather than
-/// collecting tapes.
+/// A tape of a small pack holds autodiff graphs: use it up by [`backward`] rather than collecting
+/// tapes.
 pub struct Tape {
-    sequence: Sequence,
-    temperature: f32,
+    pack: Pack,
+    support: Option<Support>,
     how: Differentiation,
     rotation: Rotation,
     layers: Vec<Layer>,
@@ -147,34 +117,47 @@ struct Layer {
     kept: Option<(BeforeGraph, AfterGraph)>,
 }
 
-impl Tape {
-    /// Entropy of the distribution at each response position, in nats, `[R]`; no gradient.
-    pub fn entropy(&self) -> Tensor<1> {
-        self.scored.entropy.clone()
-    }
-
-    /// The sequence that was scored.
-    pub fn sequence(&self) -> &Sequence {
-        &self.sequence
+impl Scored {
+    fn answers(&self) -> Answers {
+        let [rows, width] = self.logprobs.dims();
+        let support = (width > 1).then(|| self.logprobs.clone().narrow(1, 1, width - 1));
+        let logprobs = self.logprobs.clone().narrow(1, 0, 1).reshape([rows]);
+        Answers { logprobs, support, entropy: self.entropy.clone() }
     }
 }
 
-/// T = 0 is greedy decoding, whose log-probabilities are those of the plain scores.
-fn divisor(temperature: f32) -> f32 {
-    assert!(temperature.is_finite() && temperature >= 0.0, "temperature {temperature}");
-    if temperature == 0.0 { 1.0 } else { temperature }
+impl Slopes {
+    /// `[R, width]`.
+    fn by_logprobs(&self, width: usize) -> Tensor<2> {
+        let own = self.logprobs.clone().inner().unsqueeze_dim(1);
+        if width == 1 {
+            return own;
+        }
+        let [rows, _] = own.dims();
+        let support = match &self.support {
+            Some(support) => support.clone().inner(),
+            None => Tensor::zeros([rows, width - 1], &own.device()),
+        };
+        Tensor::cat(vec![own, support], 1)
+    }
 }
 
 impl Decoder {
-    fn head_of<'a>(
-        &'a self,
-        targets: &'a [u32],
-        temperature: f32,
-        rows: Option<usize>,
-    ) -> Head<'a> {
-        let rows = rows.unwrap_or_else(|| rows_for(self.config().vocab_size));
-        let (temperature, frozen) = (divisor(temperature), self.is_adapted());
-        Head { weight: self.head.tensor(), targets, temperature, rows, frozen }
+    fn head_over(&self, pack: &Pack, support: Option<&Support>, rows: Option<usize>) -> Head {
+        let vocab = self.config().vocab_size;
+        Head {
+            weight: self.head.tensor(),
+            wanted: Wanted::new(pack, support, vocab),
+            rows: rows.unwrap_or_else(|| rows_for(vocab)),
+            frozen: self.is_adapted(),
+        }
+    }
+
+    /// The rows that predict the response, after the final norm, without gradient.
+    fn predicting(&self, pack: &Pack) -> Tensor<2> {
+        let mut attend = Branches { pack, causal: Causal::default() };
+        let hidden = self.hidden(&pack.tokens, &pack.positions, &mut attend);
+        hidden.select(0, indices(pack.predicting.iter().copied(), self.device()))
     }
 }
 
@@ -184,10 +167,7 @@ impl Decoder {
 /// the plain logits at T = 0.
 ///
 /// # Errors
-/// As [`Sequence::new`], or a device that does not give the result back.
-///
-/// # Panics
-/// If the temperature is negative or not finite.
+/// As [`Sequence::new`] and [`Pack::new`], or a device that does not give the result back.
 pub fn score(
     decoder: &Decoder,
     tokens: &[u32],
@@ -195,39 +175,46 @@ pub fn score(
     temperature: f32,
 ) -> Result<Vec<f32>, ModelError> {
     let sequence = Sequence::new(decoder.config(), tokens.to_vec(), start)?;
-    let hidden = decoder.hidden(tokens, &sequence.positions(), &mut Causal::default());
-    let head = decoder.head_of(sequence.response(), temperature, None);
-    read_back(head.forward(&sequence.predicting(hidden)).logprobs)
+    let pack = Pack::new(decoder.config(), &[sequence], &[temperature])?;
+    read_back(answers(decoder, &pack, None).logprobs)
 }
 
-/// Log-probabilities of the response at a temperature, `[R]`, and what [`backward`] needs.
+/// The answers alone, without what a gradient would need.
 ///
 /// # Panics
-/// If the temperature is negative or not finite, or the sequence was made for a larger model.
-pub fn response_logprobs(
-    decoder: &Decoder,
-    sequence: &Sequence,
-    temperature: f32,
-) -> (Tensor<1>, Tape) {
-    response_logprobs_with(decoder, sequence, temperature, Differentiation::default())
+/// If the pack was made for a larger model, or the support for another pack.
+pub fn answers(decoder: &Decoder, pack: &Pack, support: Option<&Support>) -> Answers {
+    decoder.head_over(pack, support, None).forward(&decoder.predicting(pack)).answers()
 }
 
-/// [`response_logprobs`], told how to go about it.
+/// The `k` most probable tokens at each response position and their log-probabilities; all of
+/// the vocabulary where it has fewer.
+///
+/// # Errors
+/// A device that does not give its scores back.
 ///
 /// # Panics
-/// As [`response_logprobs`].
-pub fn response_logprobs_with(
+/// If the pack was made for a larger model.
+pub fn top(decoder: &Decoder, pack: &Pack, k: usize) -> Result<TopK, ModelError> {
+    decoder.head_over(pack, None, None).top(&decoder.predicting(pack), k)
+}
+
+/// The answers, and what [`backward`] needs.
+///
+/// # Panics
+/// If the pack was made for a larger model, or the support for another pack.
+pub fn forward(
     decoder: &Decoder,
-    sequence: &Sequence,
-    temperature: f32,
+    pack: &Pack,
+    support: Option<&Support>,
     how: Differentiation,
-) -> (Tensor<1>, Tape) {
+) -> (Answers, Tape) {
     let config = decoder.config();
-    let rotation = decoder.rotation(&sequence.positions());
-    let keep = how.recompute.keeps_all(config, sequence.tokens().len());
-    let mut attend = how.attention;
+    let rotation = decoder.rotation(&pack.positions);
+    let keep = how.recompute.keeps_all(config, pack.rows());
+    let mut attend = Branches { pack, causal: how.attention };
     let mut layers = Vec::with_capacity(config.layers);
-    let mut x = decoder.embed(sequence.tokens());
+    let mut x = decoder.embed(&pack.tokens);
     for (index, block) in decoder.blocks.iter().enumerate() {
         let input = x.clone();
         let (attended, kept);
@@ -246,45 +233,47 @@ pub fn response_logprobs_with(
         }
         layers.push(Layer { input, attended, kept });
     }
-    let last = sequence.predicting(x);
+    let last = x.select(0, indices(pack.predicting.iter().copied(), decoder.device()));
     let hidden = rms_norm(last.clone(), &decoder.norm, config.rms_norm_eps);
-    let scored = decoder.head_of(sequence.response(), temperature, how.head_rows).forward(&hidden);
-    let logprobs = scored.logprobs.clone();
-    let sequence = sequence.clone();
-    (logprobs, Tape { sequence, temperature, how, rotation, layers, last, scored })
+    let scored = decoder.head_over(pack, support, how.head_rows).forward(&hidden);
+    let answers = scored.answers();
+    let (pack, support) = (pack.clone(), support.cloned());
+    (answers, Tape { pack, support, how, rotation, layers, last, scored })
 }
 
-/// The gradient of a loss by every parameter, given its gradient by the response's
-/// log-probabilities. The decoder must be the one that made the tape. With an adapter beside it,
-/// it is the adapter's parameters that the gradient is asked by, and no others.
+/// The gradient of a loss by every parameter, given its gradient by the answers. The decoder must
+/// be the one that made the tape. With an adapter beside it, it is the adapter's parameters that
+/// the gradient is asked by, and no others: no gradient of the base is formed.
 ///
 /// # Shapes
-/// `grad`: `[R]`; the result: as [`Decoder::parameters`], the embedding's gradient holding the
-/// head's where they are tied; or as [`Adapter::parameters`](super::Adapter::parameters).
+/// The result: as [`Decoder::parameters`], the embedding's gradient holding the head's where they
+/// are tied; or as [`Adapter::parameters`](super::Adapter::parameters).
 ///
 /// # Panics
-/// If `grad` does not have the response's length.
-pub fn backward(decoder: &Decoder, tape: Tape, grad: Tensor<1>) -> Parameters {
-    let Tape { sequence, temperature, how, rotation, layers, last, scored } = tape;
-    let config = decoder.config();
-    assert_eq!(grad.dims(), [sequence.response().len()], "one derivative for each position");
-    let grad = grad.inner();
+/// If a slope does not have the shape of its answer.
+pub fn backward(decoder: &Decoder, tape: Tape, slopes: impl Into<Slopes>) -> Parameters {
+    let Tape { pack, support, how, rotation, layers, last, scored } = tape;
+    let (config, slopes) = (decoder.config(), slopes.into());
+    let [_, width] = scored.logprobs.dims();
+    let by_logprobs = slopes.by_logprobs(width);
+    assert_eq!(by_logprobs.dims(), scored.logprobs.dims(), "one derivative for each answer");
     let mut gradients = Parameters::new();
 
     let norm = NormGraph::new(&decoder.norm, last, config.rms_norm_eps);
-    let head = decoder.head_of(sequence.response(), temperature, how.head_rows);
+    let head = decoder.head_over(&pack, support.as_ref(), how.head_rows);
     let trained = Trained::of(decoder);
-    let (by_hidden, by_head) = head.backward(&norm.output(), &scored.lse, grad);
+    let by_entropy = slopes.entropy.map(Tensor::inner);
+    let (by_hidden, by_head) = head.backward(&norm.output(), &scored, by_logprobs, by_entropy);
     let (by_last, by_norm) = norm.backward(by_hidden);
 
-    // Rows that predict nothing of the response have no gradient from the head.
-    let rows = sequence.tokens().len();
-    let first = sequence.response_start() - 1;
-    let within = [first..first + sequence.response().len(), 0..config.hidden_size];
+    // Rows that predict nothing of a response have no gradient from the head.
+    let predicting = indices(pack.predicting.iter().copied(), decoder.device());
+    let none = Tensor::<2>::zeros([pack.rows(), config.hidden_size], decoder.device());
     let mut by_x =
-        Tensor::zeros([rows, config.hidden_size], decoder.device()).slice_assign(within, by_last);
+        none.cast(by_last.dtype()).select_assign(0, predicting, by_last, IndexingUpdateOp::Add);
     for (index, layer) in layers.into_iter().enumerate().rev() {
-        let (by_input, by_block) = layer.backward(decoder, index, by_x, how.attention, &rotation);
+        let over = (&pack, how.attention, &rotation);
+        let (by_input, by_block) = layer.backward(decoder, index, by_x, over);
         match trained {
             Trained::Model => by_block.give(index, &mut gradients),
             Trained::Adapter => by_block.give_added(index, &mut gradients),
@@ -294,13 +283,15 @@ pub fn backward(decoder: &Decoder, tape: Tape, grad: Tensor<1>) -> Parameters {
 
     let Some(by_head) = by_head else { return gradients };
     gradients.insert(FINAL_NORM, Parameter::from_vector(by_norm));
-    let tokens = indices(sequence.tokens().iter().copied(), decoder.device());
+    let tokens = indices(pack.tokens.iter().copied(), decoder.device());
     let looked_up = if config.tied {
         by_head
     } else {
+        let zeros = by_head.zeros_like();
         gradients.insert(HEAD, Parameter::from_rows(by_head));
-        decoder.embedding.zeros_like()
+        zeros
     };
+    let by_x = by_x.cast(FloatDType::F32);
     let by_embedding = looked_up.select_assign(0, tokens, by_x, IndexingUpdateOp::Add);
     gradients.insert(EMBEDDING, Parameter::from_rows(by_embedding));
     gradients
@@ -313,8 +304,7 @@ impl Layer {
         decoder: &Decoder,
         index: usize,
         by_output: Tensor<2>,
-        causal: Causal,
-        rotation: &Rotation,
+        (pack, causal, rotation): (&Pack, Causal, &Rotation),
     ) -> (Tensor<2>, Block) {
         let Self { input, attended, kept } = self;
         let (before, after) = match kept {
@@ -326,7 +316,8 @@ impl Layer {
         let (by_residual, by_attended, after) = after.backward(by_output);
         let before = before.unwrap_or_else(|| BeforeGraph::new(decoder, index, input, rotation));
         let [q, k, v] = before.outputs();
-        let grads = Attention { q, k, v, out: attended }.backward(by_attended, causal);
+        let grads = Attention { q, k, v, out: attended };
+        let grads = grads.backward_over(pack, by_attended, causal);
         let (by_input, before) = before.backward(grads);
         (by_residual + by_input, Block { before, after })
     }

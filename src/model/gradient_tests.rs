@@ -24,8 +24,9 @@ fn sequence(decoder: &Decoder) -> Sequence {
 }
 
 fn gradient(decoder: &Decoder, how: Differentiation) -> Parameters {
-    let (logprobs, tape) = response_logprobs_with(decoder, &sequence(decoder), 0.8, how);
-    let grad: Vec<f32> = (0..logprobs.dims()[0]).map(|t| 1.0 - 0.3 * t as f32).collect();
+    let pack = Pack::new(decoder.config(), &[sequence(decoder)], &[0.8]).unwrap();
+    let (answers, tape) = forward(decoder, &pack, None, how);
+    let grad: Vec<f32> = (0..answers.logprobs.dims()[0]).map(|t| 1.0 - 0.3 * t as f32).collect();
     backward(decoder, tape, Tensor::from_floats(grad.as_slice(), decoder.device()))
 }
 

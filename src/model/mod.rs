@@ -16,6 +16,7 @@ mod head;
 mod linear;
 mod load;
 mod matrix;
+mod pack;
 mod parameters;
 mod random;
 mod rope;
@@ -28,10 +29,12 @@ pub use decoder::{Decoder, Precision};
 pub use device::Placement;
 pub use error::ModelError;
 pub use gradient::{
-    Differentiation, Gradients, Recompute, Sequence, Tape, backward, response_logprobs,
-    response_logprobs_with, score,
+    Answers, Differentiation, Gradients, Recompute, Slopes, Tape, answers, backward, forward,
+    score, top,
 };
+pub use head::{Support, TopK};
 pub use linear::Projection;
+pub use pack::{Pack, Sequence, plan};
 pub use parameters::{Parameter, ParameterSpec, Parameters};
 pub use random::RandomWeights;
 pub use rope::{RopeScaling, Yarn};

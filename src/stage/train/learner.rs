@@ -1,26 +1,45 @@
-//! One step: the gradient of a batch, sample by sample, and the optimizer's updates. No I/O.
+//! One step: the gradient of a batch, pack by pack, and the optimizer's updates. No I/O but where a
+//! learner is saved.
 
-use burn::tensor::{Device, Tensor};
+use std::path::Path;
 
 use super::adamw::{AdamW, clip_factor, sum_of_squares};
 use super::error::TrainError;
+use super::figures::Figures;
+use super::objective::Group;
+use super::prepare::{Constants, Frozen, Preparation};
+use super::reduce::AllReduce;
 use super::samples::Sample;
-use crate::config::{Method, TrainConfig};
-use crate::loss::{
-    Clip, Outputs, PolicyInput, PolicyLoss, PolicyMetrics, Samples, Slope, advantage, policy, slope,
-};
+use crate::config::TrainConfig;
+use crate::loss::{Outputs, slope};
 use crate::model::{
-    Decoder, Gradients, Parameter, Parameters, Sequence, backward, response_logprobs,
+    Adapter, Answers, Decoder, Differentiation, Gradients, Pack, Parameter, Parameters, Precision,
+    SaveDtype, Sequence, Slopes, Support, backward, forward, plan,
 };
-use crate::rollout::TrainingSignal;
+use crate::rollout::Rejection;
 
 /// A model and the optimizer that goes with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Learner {
-    /// The model; f32 masters.
-    pub decoder: Decoder,
+    /// f32 masters: those of the model, or of the base that an adapter stands beside.
+    masters: Decoder,
+    /// What is trained in place of the masters.
+    adapter: Option<Adapter>,
+    /// What the model computes with: the masters in another precision, with the adapter.
+    decoder: Decoder,
+    precision: Precision,
     /// The optimizer's state.
     pub optimizer: AdamW,
+}
+
+/// What a step asks of the outside.
+pub struct Controls<'a> {
+    /// Whether the process is to end.
+    pub stopped: &'a mut dyn FnMut() -> bool,
+    /// Whether an update may be made, by the loss and the L2 norm of its gradient; why not, if not.
+    pub allows: &'a dyn Fn(f64, f64) -> Result<(), String>,
+    /// The other replicas.
+    pub reduce: &'a mut dyn AllReduce,
 }
 
 /// How a step ended.
@@ -28,32 +47,74 @@ pub struct Learner {
 pub enum Outcome {
     /// The learner after the step, and the step's metrics by name.
     Learned(Box<Learner>, Vec<(String, f64)>),
-    /// Something was not finite: nothing may change.
-    NotFinite(&'static str),
+    /// Nothing may change; why, in words.
+    SetAside(Rejection, String),
     /// The process is to end: the half-done step is dropped.
     Stopped,
 }
 
-/// Figures of one pass over the batch; those of the samples add up to those of the batch.
-#[derive(Clone, Copy, Debug, Default)]
-struct Figures {
-    loss: f64,
-    advantage: f64,
-    clip_fraction: f64,
-    kl: f64,
-    difference_sum: f64,
-    difference_max: f64,
-}
-
 /// The gradient of the batch's loss, and its figures.
 struct Pass {
-    gradients: Parameters,
+    gradient: Parameters,
     figures: Figures,
 }
 
+/// Samples of one pass that are computed together.
+struct Packed {
+    places: Vec<usize>,
+    pack: Pack,
+}
+
 impl Learner {
-    /// Takes `config.epochs` optimizer updates over `batch`, on a copy: what is not finite, or cut
-    /// off because `stopped` says so, changes nothing. Memory is that of one sample's gradient.
+    /// A learner of a model, or of an adapter beside it, that computes in `precision`.
+    ///
+    /// # Errors
+    /// The adapter does not fit the model.
+    pub fn new(
+        masters: Decoder,
+        adapter: Option<Adapter>,
+        precision: Precision,
+        optimizer: AdamW,
+    ) -> Result<Self, TrainError> {
+        let computing = masters.computing_in(precision)?;
+        let decoder = attached(computing, adapter.as_ref())?;
+        Ok(Self { masters, adapter, decoder, precision, optimizer })
+    }
+
+    /// What computes.
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// The f32 masters that are trained.
+    pub fn parameters(&self) -> Parameters {
+        match &self.adapter {
+            Some(adapter) => adapter.parameters(),
+            None => self.masters.parameters(),
+        }
+    }
+
+    /// The adapter that is trained, if it is one.
+    pub fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
+    }
+
+    /// Writes the weights that were trained into `dir`: a model's, or an adapter's beside the base
+    /// in `base`. Not atomic.
+    ///
+    /// # Errors
+    /// A file that cannot be written, a device that gives nothing back.
+    pub fn save(&self, dir: &Path, base: &str) -> Result<(), TrainError> {
+        match &self.adapter {
+            Some(adapter) => adapter.save(dir, Some(base))?,
+            None => self.masters.save(dir, SaveDtype::F32)?,
+        }
+        Ok(())
+    }
+
+    /// Takes `config.epochs` optimizer updates over `batch`, on a copy: what is not finite, not
+    /// allowed, or cut off, changes nothing. Memory is that of one pack's gradient. Of several
+    /// replicas, each computes its share of the packs.
     ///
     /// # Errors
     /// The model or the optimizer's state cannot be worked with.
@@ -61,84 +122,150 @@ impl Learner {
         &self,
         batch: &[Sample],
         config: &TrainConfig,
-        stopped: &mut dyn FnMut() -> bool,
+        frozen: &Frozen,
+        controls: &mut Controls<'_>,
     ) -> Result<Outcome, TrainError> {
-        let mut next = Self { decoder: self.decoder.clone(), optimizer: self.optimizer.clone() };
+        let packs = self.packs(batch, config, controls.reduce)?;
+        let stopped = &mut *controls.stopped;
+        let Some(constants) = constants(batch, &packs, config, frozen, stopped)? else {
+            return Ok(Outcome::Stopped);
+        };
+        let mut next = self.clone();
         let mut first: Option<(Figures, f64)> = None;
+        let (mut norm_max, mut rate) = (0.0f64, 0.0);
         for _ in 0..config.epochs {
-            let Some(pass) = next.pass(batch, config, stopped)? else {
+            let Some(pass) = next.pass(batch, &constants, &packs, config, controls.stopped)? else {
                 return Ok(Outcome::Stopped);
             };
-            if !pass.figures.loss.is_finite() {
-                return Ok(Outcome::NotFinite("loss"));
+            let (gradient, figures) = controls.reduce.sum(pass.gradient, pass.figures)?;
+            let loss = figures.loss();
+            if !loss.is_finite() {
+                return Ok(not_finite("loss"));
             }
-            let norm = pass.gradients.iter().map(|(_, g)| sum_of_squares(&g.values)).sum::<f64>();
-            let norm = norm.sqrt();
+            let norm = gradient.iter().map(|(_, g)| sum_of_squares(&g.values)).sum::<f64>().sqrt();
             if !norm.is_finite() {
-                return Ok(Outcome::NotFinite("gradient"));
+                return Ok(not_finite("gradient"));
             }
-            next.update(pass.gradients, clip_factor(norm, config.grad_norm_max))?;
-            first.get_or_insert((pass.figures, norm));
+            if let Err(why) = (controls.allows)(loss, norm) {
+                return Ok(Outcome::SetAside(Rejection::Exploding, why));
+            }
+            rate = config.rates().rate(next.optimizer.steps() + 1);
+            next.update(gradient, clip_factor(norm, config.grad_norm_max), rate)?;
+            norm_max = norm_max.max(norm);
+            first.get_or_insert((figures, norm));
         }
         let (figures, norm) = first.unwrap_or_default();
         let Some(changed) = self.share_changed(&next) else {
-            return Ok(Outcome::NotFinite("weights"));
+            return Ok(not_finite("weights"));
         };
-        let mut metrics = metrics_of(batch, &figures);
-        metrics.push(("grad_norm".to_owned(), norm));
-        metrics.push(("weights_changed".to_owned(), changed));
+        let mut metrics = figures.metrics(batch);
+        let ours = [
+            ("grad_norm", norm),
+            ("grad_norm_max", norm_max),
+            ("learning_rate", rate),
+            ("weights_changed", changed),
+        ];
+        metrics.extend(ours.map(|(name, value)| (name.to_owned(), value)));
         Ok(Outcome::Learned(Box::new(next), metrics))
+    }
+
+    /// This replica's share of the batch, as packs. With more replicas than packs of the
+    /// configured size there would be, packs are smaller.
+    fn packs(
+        &self,
+        batch: &[Sample],
+        config: &TrainConfig,
+        reduce: &dyn AllReduce,
+    ) -> Result<Vec<Packed>, TrainError> {
+        let sequence = |sample: &Sample| {
+            Sequence::new(self.decoder.config(), sample.tokens.clone(), sample.response_start)
+        };
+        let sequences: Vec<Sequence> = batch.iter().map(sequence).collect::<Result<_, _>>()?;
+        let tokens: usize = batch.iter().map(|sample| sample.tokens.len()).sum();
+        let rows_max = match reduce.ranks() {
+            1 => config.pack_tokens,
+            ranks => config.pack_tokens.min(tokens.div_ceil(ranks)),
+        };
+        let shares = plan(&sequences, rows_max).into_iter().enumerate();
+        let own = shares.filter(|(place, _)| place % reduce.ranks() == reduce.rank());
+        let packed = own.map(|(_, places)| {
+            let part: Vec<Sequence> = places.iter().map(|&at| sequences[at].clone()).collect();
+            let temperatures: Vec<f32> = places.iter().map(|&at| batch[at].temperature).collect();
+            let pack = Pack::new(self.decoder.config(), &part, &temperatures)?;
+            Ok(Packed { places, pack })
+        });
+        packed.collect()
     }
 
     /// The gradient at the present weights; `None` if the process is to end.
     fn pass(
         &self,
         batch: &[Sample],
+        constants: &[Constants],
+        packs: &[Packed],
         config: &TrainConfig,
         stopped: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Pass>, TrainError> {
         let mut gradients = Gradients::new();
         let mut figures = Figures::default();
-        for sample in batch {
+        for Packed { places, pack } in packs {
             if stopped() {
                 return Ok(None);
             }
-            let (tokens, start) = (sample.tokens.clone(), sample.response_start);
-            let sequence = Sequence::new(self.decoder.config(), tokens, start)?;
-            let (logprobs, tape) = response_logprobs(&self.decoder, &sequence, sample.temperature);
-            let device = logprobs.device();
-            let old = Tensor::from_floats(sample.behaviour.as_slice(), &device);
-            figures.compare(&logprobs, &old)?;
-            let entropy = tape.entropy();
-            let outputs = Outputs { logprobs, support: None, entropy };
-            let slope = slope(outputs, |Outputs { logprobs, .. }| {
-                let samples = Samples::part_of(batch.len(), vec![sample.response_tokens()]);
-                let loss = objective(sample, config, logprobs, old, &samples, &device);
-                (loss.loss, loss.metrics)
+            let group = Group::new(batch, constants, places, config, self.decoder.device());
+            let support = group.support_ids().map(|ids| {
+                let k = ids.len() / pack.response_tokens();
+                Support::new(k, ids)
             });
-            figures.add(&slope)?;
-            gradients.accumulate(backward(&self.decoder, tape, slope.by.logprobs));
+            let how = Differentiation::default();
+            let (answers, tape) = forward(&self.decoder, pack, support.as_ref(), how);
+            let Answers { logprobs, support, entropy } = answers;
+            figures.compare(&logprobs, places.iter().map(|&place| &batch[place]))?;
+            figures.rows += pack.rows();
+            let slope =
+                slope(Outputs { logprobs, support, entropy }, |outputs| group.loss(outputs));
+            figures.add(slope.loss, slope.other)?;
+            let crate::loss::Slopes { logprobs, support, entropy } = slope.by;
+            let slopes = Slopes { logprobs, support, entropy };
+            gradients.accumulate(backward(&self.decoder, tape, slopes));
         }
-        Ok(Some(Pass { gradients: gradients.into_parameters(), figures }))
+        let mut gradient = gradients.into_parameters();
+        if packs.is_empty() {
+            gradient = zeros(self.parameters());
+        }
+        Ok(Some(Pass { gradient, figures }))
     }
 
     /// One AdamW update with the gradient times `factor`.
-    fn update(&mut self, gradients: Parameters, factor: f64) -> Result<(), TrainError> {
-        let mut parameters = self.decoder.parameters();
-        self.optimizer.begin_step();
-        for (name, grad) in gradients {
+    fn update(
+        &mut self,
+        gradient: Parameters,
+        factor: f64,
+        rate: f64,
+    ) -> Result<(), TrainError> {
+        let mut parameters = self.parameters();
+        self.optimizer.begin_step_at(rate);
+        for (name, grad) in gradient {
             let Some(parameter) = parameters.remove(&name) else { continue };
             let grad = Parameter::new(grad.shape, grad.values.mul_scalar(factor));
             let updated = self.optimizer.update(&name, parameter, grad)?;
             parameters.insert(name, updated);
         }
-        self.decoder = self.decoder.with_parameters(parameters)?;
+        if let Some(adapter) = &mut self.adapter {
+            let settings = adapter.settings();
+            *adapter = Adapter::from_parameters(settings, &parameters, self.masters.config())?;
+            let base = self.decoder.without_adapter();
+            self.decoder = attached(base, Some(adapter))?;
+        } else {
+            self.masters = self.masters.with_parameters(parameters)?;
+            self.decoder = self.masters.computing_in(self.precision)?;
+        }
         Ok(())
     }
 
-    /// The share of weights that differ; `None` if one of the new ones is not finite.
+    /// The share of trained weights that differ; `None` if one of the new ones is not finite.
     fn share_changed(&self, next: &Self) -> Option<f64> {
-        let (before, after) = (self.decoder.parameters(), next.decoder.parameters());
+        let (before, after) = (self.parameters(), next.parameters());
         let (mut changed, mut total) = (0.0, 0usize);
         for ((_, old), (_, new)) in before.iter().zip(after.iter()) {
             if !sum_of_squares(&new.values).is_finite() {
@@ -152,104 +279,38 @@ impl Learner {
     }
 }
 
-/// The configured objective at one sample's log-probabilities.
-fn objective(
-    sample: &Sample,
+fn not_finite(what: &str) -> Outcome {
+    Outcome::SetAside(Rejection::NotFinite, format!("the {what} is not finite"))
+}
+
+fn zeros(parameters: Parameters) -> Parameters {
+    let zero = |(name, parameter): (String, Parameter)| {
+        (name, Parameter::new(parameter.shape, parameter.values.zeros_like()))
+    };
+    parameters.into_iter().map(zero).collect()
+}
+
+/// A decoder with the adapter, if there is one.
+fn attached(decoder: Decoder, adapter: Option<&Adapter>) -> Result<Decoder, TrainError> {
+    match adapter {
+        Some(adapter) => Ok(decoder.with_adapter(adapter)?),
+        None => Ok(decoder),
+    }
+}
+
+/// The constants of the samples that are in the packs; those of others are empty.
+fn constants(
+    batch: &[Sample],
+    packs: &[Packed],
     config: &TrainConfig,
-    logprobs: Tensor<1>,
-    old: Tensor<1>,
-    samples: &Samples,
-    device: &Device,
-) -> PolicyLoss {
-    let reward = advantage::binary(Tensor::from_floats([sample.reward], device), samples);
-    let gap = match &sample.scored {
-        Some((teacher, student)) => advantage::opd(
-            Tensor::from_floats(teacher.as_slice(), device),
-            Tensor::from_floats(student.as_slice(), device),
-        ),
-        None => reward.zeros_like(),
-    };
-    let advantages = match config.method {
-        Method::Binary => reward,
-        Method::Opd | Method::Topk | Method::Hybrid | Method::Sft => gap,
-        Method::Combine => {
-            let weights = advantage::Weights { opd: config.weight_opd, rl: config.weight_rl };
-            advantage::combine(gap, reward, weights)
-        }
-    };
-    let mask = Tensor::from_floats(sample.mask().as_slice(), device);
-    // What a grammar forced may be so improbable that its ratio overflows, and 0 · inf is not 0.
-    let old = match sample.forced.is_empty() {
-        true => old,
-        false => old.mask_where(mask.clone().equal_elem(0.0), logprobs.clone().inner()),
-    };
-    policy(PolicyInput {
-        mask,
-        logprobs,
-        old,
-        advantages,
-        samples,
-        importance: None,
-        clip: Clip {
-            low: config.clip_low,
-            high: config.clip_high,
-            dual: None,
-            log_ratio_max: 20.0,
-        },
-    })
-}
-
-impl Figures {
-    /// Notes how far the trainer's log-probabilities are from those that were recorded.
-    fn compare(&mut self, logprobs: &Tensor<1>, old: &Tensor<1>) -> Result<(), TrainError> {
-        let differences = host(logprobs.clone().sub(old.clone()).abs())?;
-        self.difference_sum += differences.iter().sum::<f64>();
-        self.difference_max = differences.into_iter().fold(self.difference_max, f64::max);
-        Ok(())
-    }
-
-    fn add(&mut self, slope: &Slope<PolicyMetrics>) -> Result<(), TrainError> {
-        let PolicyMetrics { clip_fraction, kl, advantage, .. } = slope.other.clone();
-        let all = Tensor::cat(vec![slope.loss.clone(), advantage, clip_fraction, kl], 0);
-        if let [loss, advantage, clip_fraction, kl] = host(all)?[..] {
-            self.loss += loss;
-            self.advantage += advantage;
-            self.clip_fraction += clip_fraction;
-            self.kl += kl;
-        }
-        Ok(())
-    }
-}
-
-fn host(tensor: Tensor<1>) -> Result<Vec<f64>, TrainError> {
-    let values: Vec<f32> = tensor
-        .try_into_vec_as()
-        .map_err(|error| TrainError::Device { reason: format!("{error:?}") })?;
-    Ok(values.into_iter().map(f64::from).collect())
-}
-
-/// The metrics of a step, in the order in which they stand in its row (docs/math.md).
-fn metrics_of(batch: &[Sample], figures: &Figures) -> Vec<(String, f64)> {
-    let scored = batch.iter().filter(|sample| sample.signal != TrainingSignal::Hint);
-    let rewards: Vec<f64> = scored.map(|sample| f64::from(sample.reward)).collect();
-    let forced: usize = batch.iter().map(|sample| sample.forced.len()).sum();
-    let responses: usize = batch.iter().map(Sample::response_tokens).sum();
-    let tokens: usize = batch.iter().map(|sample| sample.tokens.len()).sum();
-    let mean_reward = rewards.iter().sum::<f64>() / rewards.len().max(1) as f64;
-    let difference_mean = figures.difference_sum / responses.max(1) as f64;
-    [
-        ("loss", figures.loss),
-        ("mean_reward", mean_reward),
-        ("mean_advantage", figures.advantage),
-        ("clip_fraction", figures.clip_fraction),
-        ("ppo_kl", figures.kl),
-        ("train_rollout_logprob_abs_diff_mean", difference_mean),
-        ("train_rollout_logprob_abs_diff_max", figures.difference_max),
-        ("samples", batch.len() as f64),
-        ("response_tokens", responses as f64),
-        ("forced_tokens", forced as f64),
-        ("tokens", tokens as f64),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    frozen: &Frozen,
+    stopped: &mut dyn FnMut() -> bool,
+) -> Result<Option<Vec<Constants>>, TrainError> {
+    let places: Vec<usize> = packs.iter().flat_map(|packed| &packed.places).copied().collect();
+    let samples: Vec<Sample> = places.iter().map(|&place| batch[place].clone()).collect();
+    let mut all = vec![Constants::default(); batch.len()];
+    let found = Preparation { frozen, config, stopped }.constants(&samples)?;
+    let Some(found) = found else { return Ok(None) };
+    places.into_iter().zip(found).for_each(|(place, constants)| all[place] = constants);
+    Ok(Some(all))
 }
