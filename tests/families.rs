@@ -191,7 +191,7 @@ fn an_adapter_that_was_saved_computes_the_same() {
     for dir in cases("adapter_config.json") {
         let (_, base, adapter) = adapter(&dir);
         let saved = tempfile::tempdir().unwrap();
-        adapter.save(saved.path()).unwrap();
+        adapter.save(saved.path(), None).unwrap();
         let again = Adapter::load(saved.path(), base.config(), &Device::flex()).unwrap();
         assert_eq!(again.settings(), adapter.settings());
         let ids = open(&dir, base.clone()).ids;

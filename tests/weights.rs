@@ -414,7 +414,7 @@ fn adapted() -> (tempfile::TempDir, Registry) {
     for version in 1..=2_u64 {
         let draft = registry.draft().unwrap();
         draft.copy_sidecars(&registry.dir(Version::BASE)).unwrap();
-        adapter(&registry.dir(Version::BASE), version as f32).save(draft.dir()).unwrap();
+        adapter(&registry.dir(Version::BASE), version as f32).save(draft.dir(), None).unwrap();
         names_base(draft.dir(), "../v0000000000");
         fs::write(draft.dir().join("optimizer.safetensors"), "moments").unwrap();
         let new = NewVersion { parent: Version(version - 1), step: None };

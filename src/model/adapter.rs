@@ -160,7 +160,7 @@ impl Adapter {
     ///
     /// # Errors
     /// A file that cannot be written, or a tensor that the device does not give back.
-    pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
+    pub fn save(&self, dir: &Path, base: Option<&str>) -> Result<(), ModelError> {
         let json = serde_json::json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -173,7 +173,7 @@ impl Adapter {
             "inference_mode": true,
             "lora_dropout": 0.0,
             "modules_to_save": null,
-            "base_model_name_or_path": null,
+            "base_model_name_or_path": base,
         });
         save::write(&dir.join(SETTINGS), format!("{json:#}\n").as_bytes())?;
         save::tensors(&dir.join(WEIGHTS), self.parameters(), super::SaveDtype::F32)

@@ -91,11 +91,7 @@ impl AdamW {
         Self::with_moments(options, 0, BTreeMap::new())
     }
 
-    fn with_moments(
-        options: AdamWOptions,
-        steps: u64,
-        moments: BTreeMap<String, Moments>,
-    ) -> Self {
+    fn with_moments(options: AdamWOptions, steps: u64, moments: BTreeMap<String, Moments>) -> Self {
         let schedule = Schedule::constant(options.learning_rate);
         Self { options, schedule, past: 0, steps, moments }
     }

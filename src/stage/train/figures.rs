@@ -102,10 +102,8 @@ impl Figures {
         let trained = count(Sample::trained_tokens);
         let mean_reward = rewards.iter().sum::<f64>() / rewards.len().max(1) as f64;
         let difference_mean = self.difference_sum / trained.max(1) as f64;
-        let mut metrics: Vec<(String, f64)> = vec![
-            ("loss".to_owned(), self.loss()),
-            ("mean_reward".to_owned(), mean_reward),
-        ];
+        let mut metrics: Vec<(String, f64)> =
+            vec![("loss".to_owned(), self.loss()), ("mean_reward".to_owned(), mean_reward)];
         let rest = self.means.iter().filter(|(name, _)| **name != "loss");
         metrics.extend(rest.map(|(name, value)| ((*name).to_owned(), *value)));
         let counted = [

@@ -13,8 +13,8 @@ use super::samples::Sample;
 use crate::config::TrainConfig;
 use crate::loss::{Outputs, slope};
 use crate::model::{
-    Adapter, Answers, Decoder, Differentiation, Gradients, Pack, Parameter, Parameters, Precision,
-    SaveDtype, Sequence, Slopes, Support, backward, forward, plan,
+    Adapter, Answers, Decoder, Differentiation, Gradients, Pack, Parameter, Parameters, SaveDtype,
+    Sequence, Slopes, Support, backward, forward, plan,
 };
 use crate::rollout::Rejection;
 
@@ -25,9 +25,10 @@ pub struct Learner {
     masters: Decoder,
     /// What is trained in place of the masters.
     adapter: Option<Adapter>,
-    /// What the model computes with: the masters in another precision, with the adapter.
+    /// What the model computes with: the masters, and the adapter.
     decoder: Decoder,
-    precision: Precision,
+    teacher: Option<Decoder>,
+    reference: Option<Decoder>,
     /// The optimizer's state.
     pub optimizer: AdamW,
 }
@@ -66,19 +67,24 @@ struct Packed {
 }
 
 impl Learner {
-    /// A learner of a model, or of an adapter beside it, that computes in `precision`.
+    /// A learner of a model, or of an adapter beside it.
     ///
     /// # Errors
     /// The adapter does not fit the model.
     pub fn new(
         masters: Decoder,
         adapter: Option<Adapter>,
-        precision: Precision,
         optimizer: AdamW,
     ) -> Result<Self, TrainError> {
-        let computing = masters.computing_in(precision)?;
-        let decoder = attached(computing, adapter.as_ref())?;
-        Ok(Self { masters, adapter, decoder, precision, optimizer })
+        let decoder = attached(&masters, adapter.as_ref())?;
+        Ok(Self { masters, adapter, decoder, teacher: None, reference: None, optimizer })
+    }
+
+    /// With versions whose weights do not change: the teacher of `topk` and `hybrid` (the weights
+    /// before each step if absent), and the reference, where the distance to it counts.
+    #[must_use]
+    pub fn beside(self, teacher: Option<Decoder>, reference: Option<Decoder>) -> Self {
+        Self { teacher, reference, ..self }
     }
 
     /// What computes.
@@ -122,12 +128,10 @@ impl Learner {
         &self,
         batch: &[Sample],
         config: &TrainConfig,
-        frozen: &Frozen,
         controls: &mut Controls<'_>,
     ) -> Result<Outcome, TrainError> {
         let packs = self.packs(batch, config, controls.reduce)?;
-        let stopped = &mut *controls.stopped;
-        let Some(constants) = constants(batch, &packs, config, frozen, stopped)? else {
+        let Some(constants) = self.constants(batch, &packs, config, controls.stopped)? else {
             return Ok(Outcome::Stopped);
         };
         let mut next = self.clone();
@@ -149,8 +153,8 @@ impl Learner {
             if let Err(why) = (controls.allows)(loss, norm) {
                 return Ok(Outcome::SetAside(Rejection::Exploding, why));
             }
-            rate = config.rates().rate(next.optimizer.steps() + 1);
-            next.update(gradient, clip_factor(norm, config.grad_norm_max), rate)?;
+            next.update(gradient, clip_factor(norm, config.grad_norm_max))?;
+            rate = next.optimizer.rate();
             norm_max = norm_max.max(norm);
             first.get_or_insert((figures, norm));
         }
@@ -197,6 +201,29 @@ impl Learner {
         packed.collect()
     }
 
+    /// The constants of the samples that are in the packs; those of others are empty. `None` if
+    /// the process is to end.
+    fn constants(
+        &self,
+        batch: &[Sample],
+        packs: &[Packed],
+        config: &TrainConfig,
+        stopped: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Vec<Constants>>, TrainError> {
+        let places: Vec<usize> = packs.iter().flat_map(|packed| &packed.places).copied().collect();
+        let samples: Vec<Sample> = places.iter().map(|&place| batch[place].clone()).collect();
+        let mut all = vec![Constants::default(); batch.len()];
+        let frozen = Frozen {
+            policy: &self.decoder,
+            teacher: self.teacher.as_ref().unwrap_or(&self.decoder),
+            reference: self.reference.as_ref(),
+        };
+        let found = Preparation { frozen, config, stopped }.constants(&samples)?;
+        let Some(found) = found else { return Ok(None) };
+        places.into_iter().zip(found).for_each(|(place, constants)| all[place] = constants);
+        Ok(Some(all))
+    }
+
     /// The gradient at the present weights; `None` if the process is to end.
     fn pass(
         &self,
@@ -237,14 +264,9 @@ impl Learner {
     }
 
     /// One AdamW update with the gradient times `factor`.
-    fn update(
-        &mut self,
-        gradient: Parameters,
-        factor: f64,
-        rate: f64,
-    ) -> Result<(), TrainError> {
+    fn update(&mut self, gradient: Parameters, factor: f64) -> Result<(), TrainError> {
         let mut parameters = self.parameters();
-        self.optimizer.begin_step_at(rate);
+        self.optimizer.begin_step();
         for (name, grad) in gradient {
             let Some(parameter) = parameters.remove(&name) else { continue };
             let grad = Parameter::new(grad.shape, grad.values.mul_scalar(factor));
@@ -254,12 +276,10 @@ impl Learner {
         if let Some(adapter) = &mut self.adapter {
             let settings = adapter.settings();
             *adapter = Adapter::from_parameters(settings, &parameters, self.masters.config())?;
-            let base = self.decoder.without_adapter();
-            self.decoder = attached(base, Some(adapter))?;
         } else {
             self.masters = self.masters.with_parameters(parameters)?;
-            self.decoder = self.masters.computing_in(self.precision)?;
         }
+        self.decoder = attached(&self.masters, self.adapter.as_ref())?;
         Ok(())
     }
 
@@ -291,26 +311,9 @@ fn zeros(parameters: Parameters) -> Parameters {
 }
 
 /// A decoder with the adapter, if there is one.
-fn attached(decoder: Decoder, adapter: Option<&Adapter>) -> Result<Decoder, TrainError> {
-    match adapter {
-        Some(adapter) => Ok(decoder.with_adapter(adapter)?),
-        None => Ok(decoder),
-    }
-}
-
-/// The constants of the samples that are in the packs; those of others are empty.
-fn constants(
-    batch: &[Sample],
-    packs: &[Packed],
-    config: &TrainConfig,
-    frozen: &Frozen,
-    stopped: &mut dyn FnMut() -> bool,
-) -> Result<Option<Vec<Constants>>, TrainError> {
-    let places: Vec<usize> = packs.iter().flat_map(|packed| &packed.places).copied().collect();
-    let samples: Vec<Sample> = places.iter().map(|&place| batch[place].clone()).collect();
-    let mut all = vec![Constants::default(); batch.len()];
-    let found = Preparation { frozen, config, stopped }.constants(&samples)?;
-    let Some(found) = found else { return Ok(None) };
-    places.into_iter().zip(found).for_each(|(place, constants)| all[place] = constants);
-    Ok(Some(all))
+fn attached(decoder: &Decoder, adapter: Option<&Adapter>) -> Result<Decoder, TrainError> {
+    Ok(match adapter {
+        Some(adapter) => decoder.with_adapter(adapter)?,
+        None => decoder.clone(),
+    })
 }

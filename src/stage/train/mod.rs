@@ -11,8 +11,12 @@
 pub mod adamw;
 pub mod batch;
 pub mod error;
+mod figures;
 pub mod learner;
 mod looping;
+mod objective;
+mod prepare;
+pub mod reduce;
 pub mod reply;
 mod rows;
 pub mod samples;

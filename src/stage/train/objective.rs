@@ -60,8 +60,7 @@ impl<'a> Group<'a> {
             Method::Hybrid => self.hybrid(&at, &mask, &mut means),
             Method::Sft => cross_entropy(at.logprobs.clone(), mask.clone(), &self.tokens).loss,
         };
-        if let Some(estimator) = estimator(self.config.kl).filter(|_| self.config.has_reference())
-        {
+        if let Some(estimator) = estimator(self.config.kl).filter(|_| self.config.has_reference()) {
             let reference = self.each(|_, constants| constants.reference.clone());
             let logprobs = at.logprobs.clone();
             let kl = kl_penalty(estimator, logprobs, reference, mask.clone(), &self.tokens).loss;
@@ -163,10 +162,7 @@ impl<'a> Group<'a> {
         means.put("clip_fraction", metrics.clip_fraction);
         means.put("ppo_kl", metrics.kl);
         means.put("ratio_capped", metrics.ratio_capped);
-        means.put(
-            "advantage_capped",
-            mean_of_sample_means(capped, mask.clone(), &self.tokens),
-        );
+        means.put("advantage_capped", mean_of_sample_means(capped, mask.clone(), &self.tokens));
         if self.config.dual_clip.is_some() {
             means.put("dual_clip_fraction", metrics.dual_fraction);
         }

@@ -24,20 +24,20 @@ pub struct Constants {
 }
 
 /// The models whose weights do not change within a step.
-#[derive(Clone, Debug)]
-pub struct Frozen {
+#[derive(Clone, Copy, Debug)]
+pub struct Frozen<'a> {
     /// The weights before the step.
-    pub policy: Decoder,
-    /// The version that is the teacher; the policy itself if absent.
-    pub teacher: Option<Decoder>,
-    /// The version that is the reference, where the distance to it counts.
-    pub reference: Option<Decoder>,
+    pub policy: &'a Decoder,
+    /// The teacher, which may be the policy.
+    pub teacher: &'a Decoder,
+    /// The reference, where the distance to it counts.
+    pub reference: Option<&'a Decoder>,
 }
 
 /// A preparation at work: whose constants, by which models, and whether to go on.
 pub struct Preparation<'a> {
     /// The models.
-    pub frozen: &'a Frozen,
+    pub frozen: Frozen<'a>,
     /// What is optimised.
     pub config: &'a TrainConfig,
     /// Whether the process is to end.
@@ -56,11 +56,7 @@ impl<'a> Asking<'a> {
         Ok(Self { sample, sequence: Sequence::new(decoder.config(), tokens, start)? })
     }
 
-    fn hinted(
-        sample: &'a Sample,
-        prompt: &[u32],
-        decoder: &Decoder,
-    ) -> Result<Self, TrainError> {
+    fn hinted(sample: &'a Sample, prompt: &[u32], decoder: &Decoder) -> Result<Self, TrainError> {
         let response = &sample.tokens[sample.response_start..];
         let tokens = [prompt, response].concat();
         Ok(Self { sample, sequence: Sequence::new(decoder.config(), tokens, prompt.len())? })
@@ -74,7 +70,7 @@ impl Preparation<'_> {
     /// A model cannot be worked with: a sample of another vocabulary, a device without an answer.
     pub fn constants(&mut self, samples: &[Sample]) -> Result<Option<Vec<Constants>>, TrainError> {
         let mut all = vec![Constants::default(); samples.len()];
-        let policy = &self.frozen.policy;
+        let policy = self.frozen.policy;
         let plain = samples.iter().map(|sample| Asking::plain(sample, policy));
         let plain: Vec<Asking<'_>> = plain.collect::<Result<_, _>>()?;
         let has_ratio = self.config.method.has_ratio();
@@ -82,7 +78,7 @@ impl Preparation<'_> {
             let Some(rows) = self.logprobs(policy, &plain)? else { return Ok(None) };
             all.iter_mut().zip(rows).for_each(|(constants, row)| constants.proximal = row);
         }
-        if let Some(reference) = &self.frozen.reference {
+        if let Some(reference) = self.frozen.reference {
             let Some(rows) = self.logprobs(reference, &plain)? else { return Ok(None) };
             all.iter_mut().zip(rows).for_each(|(constants, row)| constants.reference = row);
         }
@@ -169,20 +165,16 @@ impl Preparation<'_> {
         self.config.support().clamp(1, decoder.config().vocab_size)
     }
 
-    fn teacher(&self) -> &Decoder {
-        self.frozen.teacher.as_ref().unwrap_or(&self.frozen.policy)
-    }
-
     /// `topk`: what the teacher thinks likeliest when it reads the longest hint.
     fn top_k(&mut self, samples: &[Sample]) -> Result<Option<Vec<Support>>, TrainError> {
-        let teacher = self.teacher().clone();
+        let teacher = self.frozen.teacher;
         let hinted = samples.iter().map(|sample| {
             let longest = sample.candidates.last();
             let prompt = longest.map_or(&sample.tokens[..sample.response_start], Vec::as_slice);
-            Asking::hinted(sample, prompt, &teacher)
+            Asking::hinted(sample, prompt, teacher)
         });
         let hinted: Vec<Asking<'_>> = hinted.collect::<Result<_, _>>()?;
-        let found = self.likeliest(&teacher, &hinted)?;
+        let found = self.likeliest(teacher, &hinted)?;
         let support = |TopK { ids, logprobs }: TopK| {
             let mask = vec![1.0; ids.len()];
             Support { ids, mask, old: Vec::new(), teacher: logprobs }
@@ -196,30 +188,28 @@ impl Preparation<'_> {
         samples: &[Sample],
         plain: &[Asking<'_>],
     ) -> Result<Option<Vec<Support>>, TrainError> {
-        let (policy, teacher) = (self.frozen.policy.clone(), self.teacher().clone());
-        let Some(students) = self.likeliest(&policy, plain)? else { return Ok(None) };
+        let Frozen { policy, teacher, .. } = self.frozen;
+        let Some(students) = self.likeliest(policy, plain)? else { return Ok(None) };
         let (mut hinted, mut owners) = (Vec::new(), Vec::new());
         for (place, sample) in samples.iter().enumerate() {
             for prompt in self.prompts(sample) {
-                hinted.push(Asking::hinted(sample, prompt, &teacher)?);
+                hinted.push(Asking::hinted(sample, prompt, teacher)?);
                 owners.push(place);
             }
         }
         let at_student: Vec<&[u32]> = owners.iter().map(|&o| students[o].ids.as_slice()).collect();
-        let Some(rows) = self.at(&teacher, &hinted, &at_student)? else { return Ok(None) };
-        let Some(own) = self.likeliest(&teacher, &hinted)? else { return Ok(None) };
+        let Some(rows) = self.at(teacher, &hinted, &at_student)? else { return Ok(None) };
+        let Some(own) = self.likeliest(teacher, &hinted)? else { return Ok(None) };
         let mut old = vec![Vec::new(); owners.len()];
         if self.config.hybrid_support == HybridSupport::Teacher {
-            let plain = owners.iter().map(|&owner| Asking::plain(&samples[owner], &policy));
+            let plain = owners.iter().map(|&owner| Asking::plain(&samples[owner], policy));
             let plain: Vec<Asking<'_>> = plain.collect::<Result<_, _>>()?;
             let ids: Vec<&[u32]> = own.iter().map(|own| own.ids.as_slice()).collect();
-            let Some(rows) = self.at(&policy, &plain, &ids)? else { return Ok(None) };
+            let Some(rows) = self.at(policy, &plain, &ids)? else { return Ok(None) };
             old = rows;
         }
         let mut candidates: Vec<Vec<Candidate>> = vec![Vec::new(); samples.len()];
-        for (((&owner, own), at_student), old_at_own) in
-            owners.iter().zip(own).zip(rows).zip(old)
-        {
+        for (((&owner, own), at_student), old_at_own) in owners.iter().zip(own).zip(rows).zip(old) {
             candidates[owner].push(Candidate { own, at_student, old_at_own });
         }
         let each = samples.iter().zip(students).zip(candidates);
@@ -268,12 +258,7 @@ impl Preparation<'_> {
 }
 
 /// A row of values for each sequence of a pack, `width` for each of its response tokens.
-fn parts<T: Clone>(
-    all: &[T],
-    places: &[usize],
-    asked: &[Asking<'_>],
-    width: usize,
-) -> Vec<Vec<T>> {
+fn parts<T: Clone>(all: &[T], places: &[usize], asked: &[Asking<'_>], width: usize) -> Vec<Vec<T>> {
     let mut at = 0;
     let part = |&place: &usize| {
         let from = at;

@@ -11,7 +11,8 @@ use super::TrainSummary;
 use super::adamw::{AdamW, AdamWOptions};
 use super::batch::{Closing, Pool};
 use super::error::TrainError;
-use super::learner::{Learner, Outcome};
+use super::learner::{Controls, Learner, Outcome};
+use super::reduce::Alone;
 use super::rows::Rows;
 use super::samples::{Limits, Sample};
 use crate::config::{DtypeChoice, Home, TrainConfig};
@@ -20,7 +21,7 @@ use crate::events::train::{
     DeviceFound, HeadTaken, StepDone, StepRecovered, StepSkipped, TurnsRejected,
 };
 use crate::events::{emit, now_us};
-use crate::model::{Decoder, Placement, SaveDtype};
+use crate::model::{Decoder, Placement};
 use crate::rollout::{RejectedTurn, Rejection, Step, TrainedTurn, TurnState, Version};
 use crate::store::{Store, Writer};
 use crate::weights::{NewVersion, Registry, WeightsError};
@@ -112,7 +113,7 @@ impl Trainer {
         registry.ensure_model(config.model.as_deref(), &config.hub, &is_stopped)?;
         let head = registry.head()?;
         let learner = load(&registry, head, &config)?;
-        let model = learner.decoder.config();
+        let model = learner.decoder().config();
         let limits = Limits {
             method: config.method,
             tokens_max: config.train_tokens_max.min(model.positions_max),
@@ -241,13 +242,18 @@ impl Trainer {
         let begun = Instant::now();
         self.beat_now("working");
         let (learner, shutdown, beats) = (&self.learner, &self.shutdown, &mut self.beats);
-        let outcome = learner.step(batch, &self.config, &mut || {
-            beats.again("working");
-            shutdown.is_cancelled()
-        })?;
+        let mut controls = Controls {
+            stopped: &mut || {
+                beats.again("working");
+                shutdown.is_cancelled()
+            },
+            allows: &|_, _| Ok(()),
+            reduce: &mut Alone,
+        };
+        let outcome = learner.step(batch, &self.config, &mut controls)?;
         match outcome {
             Outcome::Stopped => Ok(Round::Stopped),
-            Outcome::NotFinite(what) => self.set_aside(batch, what),
+            Outcome::SetAside(reason, detail) => self.set_aside(batch, reason, detail),
             Outcome::Learned(next, mut metrics) => {
                 metrics.push(("seconds".to_owned(), begun.elapsed().as_secs_f64()));
                 match self.publish(batch, *next, metrics) {
@@ -262,18 +268,20 @@ impl Trainer {
         }
     }
 
-    /// Puts a batch aside whose step was not finite.
-    fn set_aside(&mut self, batch: &[Sample], what: &'static str) -> Result<Round, TrainError> {
+    /// Puts a batch aside whose step must not change the weights.
+    fn set_aside(
+        &mut self,
+        batch: &[Sample],
+        reason: Rejection,
+        detail: String,
+    ) -> Result<Round, TrainError> {
         self.skipped += 1;
-        let aside = |sample: &Sample| RejectedTurn {
-            turn_id: sample.turn_id,
-            reason: Rejection::Quarantined,
-            revision: 0,
-        };
-        let step = self.note(batch.iter().map(aside).collect(), Vec::new());
+        let aside = |sample: &Sample| RejectedTurn { turn_id: sample.turn_id, reason, revision: 0 };
+        let mut step = self.note(batch.iter().map(aside).collect(), Vec::new());
+        step.detail.clone_from(&detail);
         self.record(&step)?;
         self.pool.settle();
-        emit(StepSkipped { samples: batch.len(), what, in_a_row: self.skipped });
+        emit(StepSkipped { samples: batch.len(), why: detail, in_a_row: self.skipped });
         if self.skipped >= SKIPPED_MAX {
             return Err(TrainError::NotFinite { in_a_row: self.skipped, head: self.head });
         }
@@ -289,7 +297,7 @@ impl Trainer {
     ) -> Result<(), TrainError> {
         let draft = self.registry.draft()?;
         draft.copy_sidecars(&self.registry.dir(self.head))?;
-        next.decoder.save(draft.dir(), SaveDtype::F32)?;
+        next.save(draft.dir(), "")?;
         next.optimizer.save(&draft.dir().join(OPTIMIZER_FILE))?;
         let trained = |sample: &Sample| TrainedTurn {
             turn_id: sample.turn_id,
@@ -382,7 +390,7 @@ fn load(
     let optimizer =
         if state.exists() { AdamW::load(&state, options, &device)? } else { AdamW::new(options) };
     emit(HeadTaken { version: version.0, updates: optimizer.steps() });
-    Ok(Learner { decoder: Decoder::load(&dir, &device)?, optimizer })
+    Learner::new(Decoder::load(&dir, &device)?, None, optimizer)
 }
 
 /// Takes the lock that only one trainer of a home holds; it goes with the process.
