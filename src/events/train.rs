@@ -73,7 +73,7 @@ pub struct StepSkipped {
     /// Samples of the batch that was put aside.
     pub samples: usize,
     /// What was wrong.
-    pub detail: String,
+    pub why: String,
     /// Steps given up in a row.
     pub in_a_row: usize,
 }
@@ -85,7 +85,7 @@ impl Event for StepSkipped {
     fn line(&self) -> String {
         format!(
             "a step was skipped, {}: weights unchanged, its {} turns set aside ({} in a row)",
-            self.detail, self.samples, self.in_a_row
+            self.why, self.samples, self.in_a_row
         )
     }
 }

@@ -45,7 +45,7 @@ impl Projection {
     }
 
     /// Features in and out.
-    pub(super) const fn features(self, config: &ModelConfig) -> [usize; 2] {
+    pub const fn features(self, config: &ModelConfig) -> [usize; 2] {
         let [hidden, inner] = [config.hidden_size, config.intermediate_size];
         match self {
             Self::Query => [hidden, config.heads * config.head_dim],

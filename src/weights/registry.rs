@@ -61,7 +61,8 @@ impl Draft {
         for entry in fs::read_dir(from).map_err(io("list", from))? {
             let path = entry.map_err(io("list", from))?.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let weights = name.contains(".safetensors") || name == manifest::NAME || name == prune::NAME;
+            let weights =
+                name.contains(".safetensors") || name == manifest::NAME || name == prune::NAME;
             if !weights && path.is_file() {
                 let to = self.dir().join(name);
                 fs::copy(&path, &to).map_err(io("write", &to))?;

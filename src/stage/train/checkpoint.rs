@@ -3,16 +3,17 @@
 
 use std::path::Path;
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::adamw::{AdamW, AdamWOptions};
 use super::bound::Bound;
 use super::error::TrainError;
 use super::learner::Learner;
-use crate::config::{DtypeChoice, TrainConfig};
+use crate::config::{TrainConfig, TrainedWeights};
 use crate::events::emit;
-use crate::events::train::{DeviceFound, HeadTaken, MomentsGone};
-use crate::model::{Decoder, Placement, SaveDtype};
+use crate::events::train::{HeadTaken, MomentsGone};
+use crate::model::{Adapter, Decoder, LoraSettings};
 use crate::rollout::Version;
 use crate::weights::{Draft, OPTIMIZER_FILE, Registry};
 
@@ -86,12 +87,67 @@ pub fn load(
     registry: &Registry,
     version: Version,
     config: &TrainConfig,
+    device: &Device,
 ) -> Result<(Learner, State), TrainError> {
-    registry.verify(version)?;
-    let Placement { device, name, reason, .. } = Placement::find(config.device, DtypeChoice::F32)?;
-    emit(DeviceFound { device: name, reason });
+    let _held = registry.hold(version)?;
     let dir = registry.dir(version);
+    let base = registry.base_of(version)?;
+    verified(registry, version)?;
     let state = State::load(&dir)?;
+    let (masters, adapter) = match (config.weights, base) {
+        (TrainedWeights::All, Some(_)) => return Err(not_whole(version)),
+        (TrainedWeights::All, None) => (Decoder::load(&dir, device)?, None),
+        (TrainedWeights::Lora, None) => {
+            let masters = Decoder::load(&dir, device)?;
+            let fresh = Adapter::fresh(lora(config), masters.config(), config.seed, device);
+            (masters, Some(fresh))
+        }
+        (TrainedWeights::Lora, Some(base)) => {
+            let masters = Decoder::load(&registry.dir(base), device)?;
+            let adapter = Adapter::load(&dir, masters.config(), device)?;
+            fits(&adapter, config, version)?;
+            (masters, Some(adapter))
+        }
+    };
+    // those of all weights are none of an adapter
+    let continues = adapter.is_none() || base.is_some();
+    let optimizer = optimizer(&dir, continues, config, state.updates, device)?;
+    if continues && optimizer.steps() < state.updates {
+        emit(MomentsGone { version: version.0 });
+    }
+    emit(HeadTaken { version: version.0, updates: optimizer.updates() });
+    let frozen = |version| frozen(registry, version, device);
+    let teacher = config.teacher_version.filter(|_| config.method.has_own_teacher());
+    let reference = config.has_reference().then_some(config.reference_version);
+    let learner = Learner::new(masters, adapter, optimizer)?
+        .beside(teacher.map(frozen).transpose()?, reference.map(frozen).transpose()?);
+    Ok((learner, state))
+}
+
+/// Checks the files of a version, and of the base that it stands beside.
+fn verified(registry: &Registry, version: Version) -> Result<(), TrainError> {
+    registry.verify(version)?;
+    if let Some(base) = registry.base_of(version)? {
+        registry.verify(base)?;
+    }
+    Ok(())
+}
+
+/// A version whose weights do not change.
+fn frozen(registry: &Registry, version: u64, device: &Device) -> Result<Decoder, TrainError> {
+    let version = Version(version);
+    let _held = registry.hold(version)?;
+    verified(registry, version)?;
+    Ok(Decoder::load(&registry.dir(version), device)?)
+}
+
+fn optimizer(
+    dir: &Path,
+    continues: bool,
+    config: &TrainConfig,
+    updates: u64,
+    device: &Device,
+) -> Result<AdamW, TrainError> {
     let options = AdamWOptions {
         learning_rate: config.learning_rate,
         beta1: config.beta1,
@@ -101,19 +157,43 @@ pub fn load(
         decay_vectors: false,
     };
     let moments = dir.join(OPTIMIZER_FILE);
-    let optimizer = match moments.exists() {
-        true => AdamW::load(&moments, options, &device)?,
+    let optimizer = match continues && moments.exists() {
+        true => AdamW::load(&moments, options, device)?,
         false => AdamW::new(options),
     };
-    let optimizer = optimizer.scheduled(config.rates(), state.updates);
-    if optimizer.steps() < state.updates {
-        emit(MomentsGone { version: version.0 });
-    }
-    emit(HeadTaken { version: version.0, updates: optimizer.updates() });
-    Ok((Learner { decoder: Decoder::load(&dir, &device)?, optimizer }, state))
+    Ok(optimizer.scheduled(config.rates(), updates))
 }
 
-/// Writes what [`load`] reads into a draft.
+fn lora(config: &TrainConfig) -> LoraSettings {
+    LoraSettings { rank: config.lora_rank, alpha: config.lora_alpha, rank_stabilized: false }
+}
+
+fn not_whole(version: Version) -> TrainError {
+    TrainError::Unfit {
+        what: format!("version {version} is an adapter, and all weights are to be trained"),
+        hint: "go on with `--weights lora`, or begin a home from the merged weights (`openclaw-rl \
+               deploy --export DIR`)"
+            .to_owned(),
+    }
+}
+
+fn fits(adapter: &Adapter, config: &TrainConfig, version: Version) -> Result<(), TrainError> {
+    let (there, asked) = (adapter.settings(), lora(config));
+    if there == asked {
+        return Ok(());
+    }
+    let what = format!(
+        "the adapter of version {version} has rank {} and alpha {}, not {} and {}",
+        there.rank, there.alpha, asked.rank, asked.alpha
+    );
+    let hint = format!(
+        "use `--lora-rank {} --lora-alpha {}`, or a home of its own",
+        there.rank, there.alpha
+    );
+    Err(TrainError::Unfit { what, hint })
+}
+
+/// Writes what [`load`] reads into a draft, to be the version after `head`.
 pub fn save(
     draft: &Draft,
     registry: &Registry,
@@ -122,7 +202,10 @@ pub fn save(
     state: &State,
 ) -> Result<(), TrainError> {
     draft.copy_sidecars(&registry.dir(head))?;
-    learner.decoder.save(draft.dir(), SaveDtype::F32)?;
+    let base = registry.base_of(head)?.unwrap_or(head);
+    let base = registry.dir(base);
+    let name = base.file_name().unwrap_or_default().to_string_lossy();
+    learner.save(draft.dir(), &format!("../{name}"))?;
     learner.optimizer.save(&draft.dir().join(OPTIMIZER_FILE))?;
     let updates = learner.optimizer.updates();
     State { schema_version: STATE_SCHEMA, updates, ..state.clone() }.save(draft.dir())

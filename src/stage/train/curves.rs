@@ -165,11 +165,13 @@ mod tests {
         let mut curves = Curves::open(&home, &registry).unwrap();
         let versions: Vec<_> = lines(&home).iter().map(|line| line["version"].as_u64()).collect();
         assert_eq!(versions, [Some(1), Some(2)]);
-        assert_eq!((&lines(&home)[1]["loss"], &lines(&home)[1]["odd"]), (&json!(0.25), &json!(null)));
+        assert_eq!(
+            (&lines(&home)[1]["loss"], &lines(&home)[1]["odd"]),
+            (&json!(0.25), &json!(null))
+        );
         let turn_id = TurnId(1);
         let aside = RejectedTurn { turn_id, reason: Rejection::Exploding, revision: 0 };
-        let skipped =
-            Step { rejected: vec![aside], detail: "too steep".to_owned(), ..step(None) };
+        let skipped = Step { rejected: vec![aside], detail: "too steep".to_owned(), ..step(None) };
         curves.step(&home, &skipped);
         let last = lines(&home).pop().unwrap();
         assert_eq!((&last["version"], &last["set_aside"]), (&json!(null), &json!(1)));

@@ -62,6 +62,30 @@ pub enum TrainError {
         /// What was wrong with the last one.
         detail: String,
     },
+    /// A step does not fit into a device's memory.
+    #[error("a step needs about {} MB on {device}, which has {} MB free", needs / 1_000_000, free / 1_000_000)]
+    TooLarge {
+        /// The device.
+        device: String,
+        /// Bytes that a step needs.
+        needs: u64,
+        /// Bytes that the device has free.
+        free: u64,
+    },
+    /// Another replica of the model ended before this one.
+    #[error("replica {rank} waited for another one that is gone")]
+    ReplicaGone {
+        /// The one that waited.
+        rank: usize,
+    },
+    /// Two settings of the home do not go together.
+    #[error("{what}")]
+    Unfit {
+        /// Which.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
     /// The computation broke off.
     #[error("the training thread broke off: {reason}")]
     Panicked {
@@ -82,6 +106,9 @@ impl Explain for TrainError {
             Self::State { .. } => "train_state",
             Self::Device { .. } => "train_device",
             Self::NotFinite { .. } => "train_not_finite",
+            Self::TooLarge { .. } => "train_too_large",
+            Self::ReplicaGone { .. } => "train_replica",
+            Self::Unfit { .. } => "train_unfit",
             Self::Panicked { .. } => "train_panicked",
         }
     }
@@ -101,7 +128,12 @@ impl Explain for TrainError {
                 "lower --learning-rate, or go back with `openclaw-rl deploy --version N`; serving \
                  goes on meanwhile"
             }
-            Self::Device { .. } | Self::Panicked { .. } => {
+            Self::TooLarge { .. } => {
+                "use --weights lora, or a smaller --pack-tokens and --train-tokens-max; `openclaw-rl \
+                 --dry-run train` shows what needs how much"
+            }
+            Self::Unfit { hint, .. } => return Some(hint.clone()),
+            Self::Device { .. } | Self::Panicked { .. } | Self::ReplicaGone { .. } => {
                 "try again with a smaller --train-tokens-max if memory ran out"
             }
         };
@@ -113,7 +145,7 @@ impl Explain for TrainError {
             Self::Store(error) => error.exit_code(),
             Self::Weights(error) => error.exit_code(),
             Self::Model(error) => error.exit_code(),
-            Self::Locked { .. } => 2,
+            Self::Locked { .. } | Self::Unfit { .. } | Self::TooLarge { .. } => 2,
             _ => 1,
         }
     }

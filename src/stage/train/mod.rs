@@ -10,16 +10,24 @@
 
 pub mod adamw;
 pub mod batch;
+mod beats;
+mod bound;
+mod checkpoint;
+mod curves;
 pub mod error;
 mod figures;
 pub mod learner;
 mod looping;
+pub mod memory;
 mod objective;
 mod prepare;
 pub mod reduce;
+mod replicas;
 pub mod reply;
+mod retention;
 mod rows;
 pub mod samples;
+mod tensorboard;
 mod trainer;
 
 use std::collections::BTreeMap;
@@ -81,7 +89,7 @@ pub async fn run(
             Round::Idle if follow && !shutdown.is_cancelled() => {
                 let _ = tokio::time::timeout(poll, shutdown.cancelled()).await;
             }
-            _ => return Ok(trainer.finish()),
+            _ => return trainer.finish(),
         }
     }
 }

@@ -3,69 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
 use super::TrainSummary;
-use super::adamw::{AdamW, AdamWOptions};
 use super::batch::{Closing, Pool};
+use super::beats::Beats;
+use super::checkpoint::{self, State};
+use super::curves::Curves;
 use super::error::TrainError;
-use super::learner::{Controls, Learner, Outcome};
-use super::reduce::Alone;
+use super::memory;
+use super::replicas::{self, Replicas, Stepped};
+use super::retention::{Keeping, Retention};
 use super::rows::Rows;
 use super::samples::{Limits, Sample};
-use crate::config::{DtypeChoice, Home, TrainConfig};
-use crate::events::heartbeat::Pulse;
-use crate::events::train::{
-    DeviceFound, HeadTaken, StepDone, StepRecovered, StepSkipped, TurnsRejected,
-};
+use crate::config::{Home, TrainConfig};
+use crate::events::train::{StepDone, StepRecovered, StepSkipped, TrainingStopped, TurnsRejected};
 use crate::events::{emit, now_us};
-use crate::model::{Decoder, Placement};
 use crate::rollout::{RejectedTurn, Rejection, Step, TrainedTurn, TurnState, Version};
 use crate::store::{Store, Writer};
 use crate::weights::{NewVersion, Registry, WeightsError};
-
-/// The optimizer's state within a version's directory.
-const OPTIMIZER_FILE: &str = "optimizer.safetensors";
-/// Steps that may be given up in a row before the trainer stops.
-const SKIPPED_MAX: usize = 3;
-/// How often the heartbeat is written while nothing happens.
-const BEAT_EVERY: Duration = Duration::from_secs(1);
-
-/// The heartbeat, with the figures it had last.
-struct Beats {
-    pulse: Pulse,
-    figures: Vec<(String, f64)>,
-    at: Option<Instant>,
-}
-
-impl Beats {
-    fn new(home: &Home) -> Self {
-        let pulse = Pulse::new(home.state("train"), "train");
-        Self { pulse, figures: Vec::new(), at: None }
-    }
-
-    fn due(&self) -> bool {
-        self.at.is_none_or(|at| at.elapsed() >= BEAT_EVERY)
-    }
-
-    fn now(&mut self, doing: &str, figures: Vec<(String, f64)>) {
-        let named: Vec<(&str, f64)> =
-            figures.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        self.pulse.beat(doing, &named);
-        self.figures = figures;
-        self.at = Some(Instant::now());
-    }
-
-    /// Beats with the same figures, if it is time.
-    fn again(&mut self, doing: &str) {
-        if self.due() {
-            let figures = std::mem::take(&mut self.figures);
-            self.now(doing, figures);
-        }
-    }
-}
 
 /// What a look at the store came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,12 +43,18 @@ pub struct Trainer {
     registry: Registry,
     rows: Rows,
     pool: Pool,
-    learner: Learner,
+    replicas: Replicas,
+    state: State,
     head: Version,
     steps: u64,
     trained: u64,
     skipped: usize,
+    /// Why nothing is trained on any more, while the process stays.
+    halted: Option<String>,
     last: Vec<(String, f64)>,
+    home: Home,
+    curves: Curves,
+    retention: Retention,
     writer: Option<Writer<Step>>,
     beats: Beats,
     shutdown: CancellationToken,
@@ -112,8 +76,9 @@ impl Trainer {
         let is_stopped = || shutdown.is_cancelled();
         registry.ensure_model(config.model.as_deref(), &config.hub, &is_stopped)?;
         let head = registry.head()?;
-        let learner = load(&registry, head, &config)?;
-        let model = learner.decoder().config();
+        memory::require(&registry, head, &config)?;
+        let (replicas, state) = Replicas::load(&registry, head, &config)?;
+        let model = replicas.first().decoder().config();
         let limits = Limits {
             method: config.method,
             tokens_max: config.train_tokens_max.min(model.positions_max),
@@ -128,14 +93,19 @@ impl Trainer {
             steps: 0,
             trained: 0,
             skipped: 0,
+            halted: None,
             last: Vec::new(),
             writer: None,
             beats: Beats::new(home),
+            curves: Curves::open(home, &registry)?,
+            retention: Retention::default(),
+            home: home.clone(),
             _lock: lock,
             config,
             store,
             registry,
-            learner,
+            replicas,
+            state,
             head,
             shutdown,
         };
@@ -182,9 +152,15 @@ impl Trainer {
             return Ok(Round::Stopped);
         }
         self.rows.read(&mut self.pool);
+        self.follow_head()?;
         let rejected = self.pool.settle();
         self.note_rejections(&rejected)?;
-        self.follow_head()?;
+        if let Some(why) = self.halted.clone() {
+            return Ok(self.idle(&format!("stopped: {why}")));
+        }
+        if let Some(waiting) = self.too_far_ahead()? {
+            return Ok(self.idle(&waiting));
+        }
         let wait_us_max = self.config.max_wait_s.map(|s| i64::try_from(s).unwrap_or(i64::MAX));
         let closing = Closing {
             size: self.config.batch_size,
@@ -193,13 +169,26 @@ impl Trainer {
         };
         match self.pool.batch(closing, now_us()) {
             Some(batch) => self.train(&batch),
-            None => {
-                if self.beats.due() {
-                    self.beat_now("waiting");
-                }
-                Ok(Round::Idle)
-            }
+            None => Ok(self.idle("waiting")),
         }
+    }
+
+    fn idle(&mut self, doing: &str) -> Round {
+        if self.beats.due() {
+            self.beat_now(doing);
+        }
+        Round::Idle
+    }
+
+    /// While it follows the store: whether enough versions wait to go live already.
+    fn too_far_ahead(&self) -> Result<Option<String>, TrainError> {
+        if !self.config.follow {
+            return Ok(None);
+        }
+        let live = self.registry.state()?.live;
+        let ahead = self.pool.behind(live);
+        let waits = ahead >= self.config.versions_ahead_max;
+        Ok(waits.then(|| format!("waiting: version {} is not live yet", self.head)))
     }
 
     fn note_rejections(&mut self, rejected: &[RejectedTurn]) -> Result<(), TrainError> {
@@ -231,9 +220,10 @@ impl Trainer {
     fn follow_head(&mut self) -> Result<(), TrainError> {
         let head = self.registry.head()?;
         if head != self.head {
-            self.learner = load(&self.registry, head, &self.config)?;
+            (self.replicas, self.state) = Replicas::load(&self.registry, head, &self.config)?;
             self.head = head;
             self.pool.head(self.registry.lineage(head)?);
+            (self.skipped, self.halted) = (0, None);
         }
         Ok(())
     }
@@ -241,22 +231,20 @@ impl Trainer {
     fn train(&mut self, batch: &[Sample]) -> Result<Round, TrainError> {
         let begun = Instant::now();
         self.beat_now("working");
-        let (learner, shutdown, beats) = (&self.learner, &self.shutdown, &mut self.beats);
-        let mut controls = Controls {
-            stopped: &mut || {
-                beats.again("working");
-                shutdown.is_cancelled()
-            },
-            allows: &|_, _| Ok(()),
-            reduce: &mut Alone,
+        let (bound, config, beats) = (&self.state.bound, &self.config, &mut self.beats);
+        let step = replicas::Step {
+            batch,
+            config,
+            allows: &|loss, norm| bound.check(loss, norm, config),
+            shutdown: &self.shutdown,
         };
-        let outcome = learner.step(batch, &self.config, &mut controls)?;
-        match outcome {
-            Outcome::Stopped => Ok(Round::Stopped),
-            Outcome::SetAside(reason, detail) => self.set_aside(batch, reason, detail),
-            Outcome::Learned(next, mut metrics) => {
-                metrics.push(("seconds".to_owned(), begun.elapsed().as_secs_f64()));
-                match self.publish(batch, *next, metrics) {
+        let stepped = self.replicas.step(&step, &mut || beats.again("working"))?;
+        match stepped {
+            Stepped::Stopped => Ok(Round::Stopped),
+            Stepped::SetAside(reason, detail) => self.set_aside(batch, reason, detail),
+            Stepped::Learned(next, mut metrics) => {
+                metrics.extend(self.circumstances(batch, begun.elapsed().as_secs_f64()));
+                match self.publish(batch, next, metrics) {
                     // a rollback meanwhile: these weights have lost their parent, the batch has not
                     Err(TrainError::Weights(
                         WeightsError::NotOnHead { .. } | WeightsError::Dead { .. },
@@ -266,6 +254,27 @@ impl Trainer {
                 Ok(Round::Stepped)
             }
         }
+    }
+
+    /// What a step was taken under: how old its samples were, what it took, what waits.
+    fn circumstances(&self, batch: &[Sample], seconds: f64) -> Vec<(String, f64)> {
+        let behind: Vec<f64> =
+            batch.iter().map(|sample| self.pool.behind(sample.oldest) as f64).collect();
+        let sessions: BTreeSet<&str> = batch.iter().map(|sample| sample.session.as_str()).collect();
+        let tokens: usize = batch.iter().map(|sample| sample.tokens.len()).sum();
+        let figures = [
+            ("staleness_mean", behind.iter().sum::<f64>() / behind.len().max(1) as f64),
+            ("staleness_max", behind.into_iter().fold(0.0, f64::max)),
+            ("sessions", sessions.len() as f64),
+            (
+                "waiting",
+                self.pool.ledger().tally().waiting.saturating_sub(batch.len() as u64) as f64,
+            ),
+            ("memory_bytes", memory::resident() as f64),
+            ("tokens_per_s", (tokens * self.config.epochs) as f64 / seconds.max(1e-9)),
+            ("seconds", seconds),
+        ];
+        figures.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
     /// Puts a batch aside whose step must not change the weights.
@@ -280,25 +289,35 @@ impl Trainer {
         let mut step = self.note(batch.iter().map(aside).collect(), Vec::new());
         step.detail.clone_from(&detail);
         self.record(&step)?;
-        self.pool.settle();
-        emit(StepSkipped { samples: batch.len(), why: detail, in_a_row: self.skipped });
-        if self.skipped >= SKIPPED_MAX {
-            return Err(TrainError::NotFinite { in_a_row: self.skipped, head: self.head });
+        self.curves.step(&self.home, &step);
+        emit(StepSkipped { samples: batch.len(), why: detail.clone(), in_a_row: self.skipped });
+        if self.skipped < self.config.skips_max {
+            return Ok(Round::Stepped);
         }
-        Ok(Round::Stepped)
+        let (in_a_row, head) = (self.skipped, self.head);
+        emit(TrainingStopped { in_a_row, version: head.0 });
+        if !self.config.follow {
+            return Err(TrainError::NotFinite { in_a_row, head, detail });
+        }
+        self.halted =
+            Some(format!("{in_a_row} steps in a row were skipped, the last one: {detail}"));
+        Ok(Round::Idle)
     }
 
     /// Makes the version, then its row: the version is the commit.
     fn publish(
         &mut self,
         batch: &[Sample],
-        next: Learner,
+        next: Replicas,
         metrics: Vec<(String, f64)>,
     ) -> Result<(), TrainError> {
+        let figure = |name: &str| metrics.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
+        let mut state = self.state.clone();
+        if let (Some(loss), Some(norm)) = (figure("loss"), figure("grad_norm")) {
+            state.bound.note(loss, norm);
+        }
         let draft = self.registry.draft()?;
-        draft.copy_sidecars(&self.registry.dir(self.head))?;
-        next.save(draft.dir(), "")?;
-        next.optimizer.save(&draft.dir().join(OPTIMIZER_FILE))?;
+        checkpoint::save(&draft, &self.registry, self.head, next.first(), &state)?;
         let trained = |sample: &Sample| TrainedTurn {
             turn_id: sample.turn_id,
             signal: sample.signal,
@@ -311,7 +330,9 @@ impl Trainer {
         let version = self.registry.publish(draft, new)?;
         step.version = Some(version);
         self.record(&step)?;
-        (self.learner, self.head) = (next, version);
+        self.curves.step(&self.home, &step);
+        (self.replicas, self.state, self.head) = (next, state, version);
+        self.retention.apply(&self.registry, &Keeping::from(&self.config));
         self.pool.head(self.registry.lineage(version)?);
         self.steps += 1;
         self.trained += batch.len() as u64;
@@ -346,7 +367,12 @@ impl Trainer {
     }
 
     /// Says good-bye in the heartbeat, and how things stand.
-    pub fn finish(mut self) -> TrainSummary {
+    ///
+    /// # Errors
+    /// A row cannot be written.
+    pub fn finish(mut self) -> Result<TrainSummary, TrainError> {
+        let rejected = self.pool.settle();
+        self.note_rejections(&rejected)?;
         self.beat_now("done");
         let mut summary = TrainSummary {
             steps: self.steps,
@@ -364,33 +390,8 @@ impl Trainer {
                 _ => {}
             }
         }
-        summary
+        Ok(summary)
     }
-}
-
-/// The learner of a version whose files are whole.
-fn load(
-    registry: &Registry,
-    version: Version,
-    config: &TrainConfig,
-) -> Result<Learner, TrainError> {
-    registry.verify(version)?;
-    let Placement { device, name, reason, .. } = Placement::find(config.device, DtypeChoice::F32)?;
-    emit(DeviceFound { device: name, reason });
-    let dir = registry.dir(version);
-    let options = AdamWOptions {
-        learning_rate: config.learning_rate,
-        beta1: config.beta1,
-        beta2: config.beta2,
-        epsilon: config.epsilon,
-        weight_decay: config.weight_decay,
-        decay_vectors: false,
-    };
-    let state = dir.join(OPTIMIZER_FILE);
-    let optimizer =
-        if state.exists() { AdamW::load(&state, options, &device)? } else { AdamW::new(options) };
-    emit(HeadTaken { version: version.0, updates: optimizer.steps() });
-    Learner::new(Decoder::load(&dir, &device)?, None, optimizer)
 }
 
 /// Takes the lock that only one trainer of a home holds; it goes with the process.
