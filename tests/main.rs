@@ -23,4 +23,5 @@ mod store;
 mod support;
 mod tidy;
 mod train;
+mod train_poison;
 mod weights;

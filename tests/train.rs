@@ -1,221 +1,23 @@
-//! The trainer on a real home with a tiny model: versions, rows, rejections, crashes, poison.
+//! The trainer on a real home with a tiny model: versions, rows, rejections, crashes.
+
+pub mod fixture;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::tensor::Device;
-use openclaw_rl::config::{Home, Method, ScheduleKind, TrainConfig, TrainedWeights};
+use fixture::{BAD, Feedback, Fixture, GOOD, metric, rollout, trained};
+use openclaw_rl::config::{Method, ScheduleKind, TrainConfig, TrainedWeights};
 use openclaw_rl::events::heartbeat;
 use openclaw_rl::fault::Explain;
-use openclaw_rl::model::{Decoder, score};
+use openclaw_rl::model::Decoder;
 use openclaw_rl::rollout::{
-    ClosedBy, ConstraintKind, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus, Rollout,
-    Sampling, Score, ScoreStatus, Step, Turn, TurnId, TurnKind, TurnStatus, Version, VersionSpan,
+    ConstraintKind, Deployment, DeploymentEvent, FinishReason, Rollout, Turn, TurnId, TurnKind,
+    Version,
 };
-use openclaw_rl::stage::train::{TrainError, TrainSummary, run};
-use openclaw_rl::store::{Record, Store};
-use openclaw_rl::weights::Registry;
+use openclaw_rl::stage::train::{TrainSummary, run};
+use openclaw_rl::weights::Pruning;
 use tokio_util::sync::CancellationToken;
-
-const TEMPERATURE: f32 = 0.7;
-
-/// A home with the golden model as its base.
-struct Fixture {
-    dir: tempfile::TempDir,
-    home: Home,
-    store: Store,
-    decoder: Decoder,
-    turns: u128,
-}
-
-/// The feedback of a turn: its score, and how far the hint lifts each response token.
-struct Feedback<'a> {
-    score: i8,
-    gap: Option<&'a [f32]>,
-}
-
-const GOOD: Feedback<'static> = Feedback { score: 1, gap: None };
-const BAD: Feedback<'static> = Feedback { score: -1, gap: None };
-
-impl Fixture {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let base = dir.path().join("base");
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden/golden-a/model");
-        std::fs::create_dir(&base).unwrap();
-        for name in ["config.json", "generation_config.json", "model.safetensors"] {
-            std::fs::copy(golden.join(name), base.join(name)).unwrap();
-        }
-        std::fs::write(base.join("tokenizer.json"), "{}").unwrap();
-        let home = Home::new(dir.path().join("home"));
-        let store = Store::open(&home).unwrap();
-        let decoder = Decoder::load(&base, &Device::flex()).unwrap();
-        Self { dir, home, store, decoder, turns: 0 }
-    }
-
-    fn config(&self, method: Method, batch_size: usize) -> TrainConfig {
-        TrainConfig {
-            model: Some(self.dir.path().join("base")),
-            method,
-            batch_size,
-            poll_ms: 10,
-            learning_rate: 1e-3,
-            ..TrainConfig::default()
-        }
-    }
-
-    fn put<R: Record>(&self, row: R) {
-        self.store.writer::<R>("test").unwrap().append(&[row]).unwrap();
-    }
-
-    /// A recorded turn of four response tokens, with the log-probabilities that the base gives.
-    fn turn(&mut self) -> Turn {
-        self.turns += 1;
-        let word = |i: usize| ((self.turns as usize * 37 + i * 11) % 180 + 5) as u32;
-        let prompt_ids: Vec<u32> = (0..6).map(word).collect();
-        let response_ids: Vec<u32> = (6..10).map(word).collect();
-        let tokens = [prompt_ids.clone(), response_ids.clone()].concat();
-        let response_logprobs = score(&self.decoder, &tokens, 6, TEMPERATURE).unwrap();
-        Turn {
-            turn_id: TurnId(self.turns),
-            received_at_us: 0,
-            finished_at_us: 0,
-            user: String::new(),
-            policy: "default".to_owned(),
-            model: "tiny".to_owned(),
-            session_keys: "{}".to_owned(),
-            messages: "[]".to_owned(),
-            tools: String::new(),
-            reply: "{}".to_owned(),
-            prompt_ids,
-            response_ids,
-            response_logprobs,
-            drawn_logprobs: Vec::new(),
-            forced: Vec::new(),
-            constraint: None,
-            version_spans: vec![VersionSpan { start: 0, version: Version(0) }],
-            sampling: Sampling {
-                temperature: TEMPERATURE,
-                top_p: 1.0,
-                top_k: 0,
-                seed: 1,
-                max_tokens: 9,
-                ..Sampling::default()
-            },
-            finish_reason: FinishReason::Stop,
-            status: TurnStatus::Answered,
-        }
-    }
-
-    /// Records a turn with its rollout and its feedback.
-    fn learn_from(&self, turn: &Turn, feedback: &Feedback<'_>) {
-        let turn_id = turn.turn_id;
-        let student_logprobs = turn.response_logprobs.clone();
-        let gap = feedback.gap.map(|gap| gap.iter().zip(&student_logprobs));
-        let teacher_logprobs: Option<Vec<f32>> =
-            gap.map(|pairs| pairs.map(|(g, p)| g + p).collect());
-        self.put(turn.clone());
-        self.put(rollout(turn_id));
-        self.put(Score {
-            turn_id,
-            revision: 0,
-            judge: "rules@1".to_owned(),
-            status: ScoreStatus::Judged,
-            votes: Vec::new(),
-            score: feedback.score,
-            reasoning: String::new(),
-            judged_at_us: 1,
-        });
-        let accepted = teacher_logprobs.is_some();
-        self.put(Hint {
-            turn_id,
-            revision: 0,
-            judge: "rules@1".to_owned(),
-            status: if accepted { HintStatus::Accepted } else { HintStatus::NoHint },
-            votes: Vec::new(),
-            hint: String::new(),
-            scored_by: accepted.then_some(Version(0)),
-            student_logprobs: if accepted { student_logprobs } else { Vec::new() },
-            teacher_logprobs: teacher_logprobs.unwrap_or_default(),
-            candidates: Vec::new(),
-            detail: String::new(),
-            hinted_at_us: 1,
-        });
-    }
-
-    fn turns(&mut self, count: usize, feedback: &Feedback<'_>) -> Vec<Turn> {
-        let turns: Vec<Turn> = (0..count).map(|_| self.turn()).collect();
-        turns.iter().for_each(|turn| self.learn_from(turn, feedback));
-        turns
-    }
-
-    async fn train(&self, config: &TrainConfig) -> Result<TrainSummary, TrainError> {
-        run(config, &self.home, CancellationToken::new()).await
-    }
-
-    fn registry(&self) -> Registry {
-        Registry::open(&self.home).unwrap()
-    }
-
-    fn steps(&self) -> Vec<Step> {
-        let mut rows: Vec<Step> = self.store.read_all().unwrap();
-        rows.sort_by_key(|row| row.finished_at_us);
-        rows
-    }
-
-    fn weights(&self, version: u64) -> Vec<u8> {
-        self.file(version, "model.safetensors")
-    }
-
-    fn file(&self, version: u64, name: &str) -> Vec<u8> {
-        std::fs::read(self.registry().dir(Version(version)).join(name)).unwrap()
-    }
-
-    /// How much the log-probability of each response token rose from the base to a version.
-    fn rise(&self, turn: &Turn, version: u64) -> Vec<f32> {
-        let dir = self.registry().dir(Version(version));
-        let decoder = Decoder::load(&dir, &Device::flex()).unwrap();
-        let tokens = [turn.prompt_ids.clone(), turn.response_ids.clone()].concat();
-        let after = score(&decoder, &tokens, turn.prompt_ids.len(), TEMPERATURE).unwrap();
-        after.iter().zip(&turn.response_logprobs).map(|(after, before)| after - before).collect()
-    }
-
-    /// The reasons that stand in the steps table.
-    fn rejected(&self) -> BTreeMap<u128, &'static str> {
-        let rows = self.steps();
-        let turns = rows.iter().flat_map(|row| &row.rejected);
-        turns.map(|turn| (turn.turn_id.0, turn.reason.label())).collect()
-    }
-}
-
-fn rollout(turn_id: TurnId) -> Rollout {
-    Rollout {
-        turn_id,
-        revision: 0,
-        session_id: "s".to_owned(),
-        generation: "0".to_owned(),
-        turn_index: 0,
-        kind: TurnKind::Main,
-        placed_by: "header".to_owned(),
-        messages: "[]".to_owned(),
-        reply: "{}".to_owned(),
-        next_state: Some("[]".to_owned()),
-        closed_by: Some(ClosedBy::NextTurn),
-        closed_at_us: Some(0),
-        retry_of: None,
-        regenerated: 0,
-        abandoned: false,
-        rated: None,
-    }
-}
-
-fn trained(step: &Step) -> Vec<u128> {
-    step.trained.iter().map(|turn| turn.turn_id.0).collect()
-}
-
-fn metric(step: &Step, name: &str) -> f64 {
-    step.metrics.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no {name}")).1
-}
 
 #[tokio::test]
 async fn a_full_batch_makes_a_version_and_the_surplus_waits() {
@@ -591,4 +393,153 @@ async fn told_to_end_it_begins_nothing() {
     let config = fixture.config(Method::Combine, 1);
     let summary = run(&config, &fixture.home, shutdown).await.unwrap();
     assert_eq!((summary.steps, summary.version), (0, 0));
+}
+
+#[tokio::test]
+async fn turns_that_were_put_back_are_trained_on_again() {
+    let mut fixture = Fixture::new();
+    fixture.turns(2, &GOOD);
+    let config = fixture.config(Method::Combine, 2);
+    fixture.train(&config).await.unwrap();
+    let retired = fixture.registry().roll_back(Version(0)).unwrap();
+    let event = |event, deployed_at_us| Deployment {
+        event,
+        version: Version(0),
+        previous: Some(Version(1)),
+        retired: retired.clone(),
+        servers: Vec::new(),
+        gate: "{}".to_owned(),
+        deployed_at_us,
+    };
+    fixture.put(event(DeploymentEvent::RolledBack, 1));
+    assert_eq!(fixture.train(&config).await.unwrap().steps, 0);
+    // while the trainer looks on: it has let go of their rows
+    let shutdown = CancellationToken::new();
+    let follow = TrainConfig { follow: true, ..config };
+    let (home, token) = (fixture.home.clone(), shutdown.clone());
+    let trainer = async move { run(&follow, &home, token).await };
+    let user = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        fixture.put(event(DeploymentEvent::Requeued, 2));
+        while !fixture.registry().versions().unwrap().contains(&Version(2)) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        shutdown.cancel();
+    };
+    let both = async { tokio::join!(trainer, user).0 };
+    let summary = tokio::time::timeout(std::time::Duration::from_secs(60), both).await.unwrap();
+    assert_eq!(summary.unwrap().version, 2);
+    let row = fixture.steps().pop().unwrap();
+    assert_eq!((row.parent, trained(&row)), (Version(0), vec![1, 2]));
+}
+
+#[tokio::test]
+async fn a_follower_does_not_run_far_ahead_of_what_is_live() {
+    let mut fixture = Fixture::new();
+    fixture.turns(5, &GOOD);
+    let shutdown = CancellationToken::new();
+    let config = TrainConfig { follow: true, ..fixture.config(Method::Combine, 1) };
+    let (home, token) = (fixture.home.clone(), shutdown.clone());
+    let trainer = async move { run(&config, &home, token).await };
+    let state = fixture.home.state("train");
+    let until = async |what: &str| {
+        while heartbeat::read(&state).is_none_or(|beat| !beat.doing.contains(what)) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let user = async {
+        until("version 2 is not live yet").await;
+        assert_eq!(fixture.registry().versions().unwrap().len(), 3);
+        fixture.registry().set_live(Version(1)).unwrap();
+        until("version 3 is not live yet").await;
+        shutdown.cancel();
+    };
+    let both = async { tokio::join!(trainer, user).0 };
+    let summary = tokio::time::timeout(std::time::Duration::from_secs(60), both).await.unwrap();
+    assert_eq!(summary.unwrap().steps, 3);
+}
+
+#[tokio::test]
+async fn old_versions_let_go_of_their_weights_and_the_lineage_stays() {
+    let mut fixture = Fixture::new();
+    // the turns of version 2 were the best
+    for feedback in [&BAD, &BAD, &GOOD, &BAD, &BAD, &BAD, &BAD] {
+        fixture.turns(1, feedback);
+    }
+    let config = TrainConfig { keep_last: 2, ..fixture.config(Method::Binary, 1) };
+    fixture.train(&config).await.unwrap();
+    let registry = fixture.registry();
+    let has = |version: u64, name: &str| registry.dir(Version(version)).join(name).exists();
+    let weights: Vec<u64> = (0..=7).filter(|v| has(*v, "model.safetensors")).collect();
+    assert_eq!(weights, [0, 2, 6, 7], "the base and what is live, the best, the last two");
+    let moments: Vec<u64> = (0..=7).filter(|v| has(*v, "optimizer.safetensors")).collect();
+    assert_eq!(moments, [6, 7]);
+    assert_eq!(registry.lineage(Version(7)).unwrap().len(), 8);
+    assert!(registry.verify(Version(2)).is_ok(), "it can be served");
+    let gone = registry.verify(Version(3)).unwrap_err().to_string();
+    assert!(gone.contains("let go"), "{gone}");
+    // who loads a version keeps it
+    let held = registry.hold(Version(2)).unwrap();
+    assert_eq!(registry.prune(Version(2), Pruning::Weights).unwrap(), 0);
+    drop(held);
+    for kept in [0, 7] {
+        assert_eq!(registry.prune(Version(kept), Pruning::Weights).unwrap(), 0);
+    }
+    assert!(registry.prune(Version(2), Pruning::Weights).unwrap() > 0);
+    // going back to one without moments
+    fixture.turns(1, &GOOD);
+    fixture.train(&config).await.unwrap();
+    registry.set_live(Version(7)).unwrap();
+    assert_eq!(fixture.train(&config).await.unwrap().version, 8);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_before_anything_is_loaded() {
+    let fixture = Fixture::new();
+    let config = TrainConfig {
+        pack_tokens: 1 << 50,
+        train_tokens_max: 1 << 50,
+        ..fixture.config(Method::Combine, 1)
+    };
+    let error = fixture.train(&config).await.unwrap_err();
+    assert_eq!((error.label(), error.exit_code()), ("train_too_large", 2));
+    assert!(error.to_string().contains("MB on cpu"), "{error}");
+    assert!(error.hint().unwrap().contains("--weights lora"));
+}
+
+#[tokio::test]
+async fn the_figures_of_each_step_stand_in_the_home() {
+    let mut fixture = Fixture::new();
+    fixture.turns(2, &GOOD);
+    fixture.train(&fixture.config(Method::Combine, 1)).await.unwrap();
+    let text = std::fs::read_to_string(fixture.home.root().join("metrics.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    for name in [
+        "loss",
+        "mean_reward",
+        "mean_advantage",
+        "ppo_kl",
+        "entropy",
+        "clip_fraction",
+        "staleness_mean",
+        "staleness_max",
+        "grad_norm",
+        "train_rollout_logprob_abs_diff_mean",
+        "train_rollout_logprob_abs_diff_max",
+        "weights_changed",
+        "tokens_per_s",
+        "memory_bytes",
+        "waiting",
+        "learning_rate",
+    ] {
+        assert!(lines[1][name].is_number(), "{name} of {}", lines[1]);
+    }
+    assert_eq!((&lines[0]["waiting"], &lines[1]["waiting"]), (&1.0.into(), &0.0.into()));
+    assert_eq!(lines[1]["staleness_max"], 1.0, "version 0 said it, version 1 is the head");
+    let beat = heartbeat::read(&fixture.home.state("train")).unwrap();
+    assert_eq!(beat.figures["tokens_per_s"], lines[1]["tokens_per_s"].as_f64().unwrap());
+    let board = std::fs::read_dir(fixture.home.root().join("tensorboard")).unwrap();
+    assert_eq!(board.count(), 1);
 }
