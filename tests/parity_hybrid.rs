@@ -10,6 +10,9 @@ use openclaw_rl::loss::hybrid::{
 use openclaw_rl::loss::{
     Clip, Outputs, PolicyInput, Samples, advantage, mean_of_sample_means, policy, slope,
 };
+use openclaw_rl::model::{
+    Decoder, Differentiation, Pack, Sequence, Slopes, Support as Asked, backward, forward,
+};
 use serde_json::Value;
 
 use crate::golden::{self, Array, Golden, Sample, difference};
@@ -328,6 +331,45 @@ fn parity_hybrid_losses() {
         assert_close(&case.what("loss_opd"), &part, &[case.number("loss_opd")], TERM_TOLERANCE);
         let tolerance = case.tolerance("loss") + TERM_TOLERANCE;
         assert_close(&case.what("loss"), &values(loss), &[case.loss()], tolerance);
+    });
+}
+
+/// The whole way: the model's outputs, both terms, and the gradient of every parameter.
+#[test]
+fn parity_hybrid_model_gradients() {
+    each_case(|case| {
+        let decoder = Decoder::load(&case.set.model(), &Device::flex()).unwrap();
+        let grads = golden::read(&case.set.dir.join("grads.safetensors"));
+        let samples = case.set.samples();
+        let sequences: Vec<Sequence> = samples
+            .iter()
+            .map(|sample| {
+                let (tokens, start) = (sample.tokens.clone(), sample.response_start);
+                Sequence::new(decoder.config(), tokens, start).unwrap()
+            })
+            .collect();
+        let temperatures = vec![case.temperature(); sequences.len()];
+        let pack = Pack::new(decoder.config(), &sequences, &temperatures).unwrap();
+        let (_, support) = case.all_supported();
+        let asked = Asked::new(case.k(), support.ids.clone());
+        let (answers, tape) = forward(&decoder, &pack, Some(&asked), Differentiation::default());
+        let outputs = Outputs {
+            logprobs: answers.logprobs,
+            support: answers.support,
+            entropy: answers.entropy,
+        };
+        let result = slope(outputs, |at| case.losses(at, &support));
+        let tolerance = case.tolerance("loss") + TERM_TOLERANCE;
+        assert_close(&case.what("loss"), &values(result.loss), &[case.loss()], tolerance);
+        let by = result.by;
+        let slopes = Slopes { logprobs: by.logprobs, support: by.support, entropy: by.entropy };
+        let gradients = backward(&decoder, tape, slopes);
+        assert_eq!(gradients.len(), decoder.parameters().len());
+        for (name, gradient) in gradients {
+            let expected = &grads[&format!("{}/{name}", case.name)].values;
+            let found = values(gradient.values);
+            assert_close(&case.what(&name), &found, expected, case.tolerance("grad"));
+        }
     });
 }
 

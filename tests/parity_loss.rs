@@ -3,10 +3,11 @@
 use burn::tensor::{Device, Tensor};
 use openclaw_rl::loss::{
     Clip, KlEstimator, Outputs, PolicyInput, PolicyLoss, Samples, advantage, kl_penalty, policy,
-    slope,
+    reverse_kl, slope,
 };
 use openclaw_rl::model::{
-    Decoder, Differentiation, Gradients, Pack, Parameter, Parameters, Sequence, backward, forward,
+    Decoder, Differentiation, Gradients, Pack, Parameter, Parameters, Sequence, Slopes, Support,
+    backward, forward,
 };
 use openclaw_rl::stage::train::adamw::{AdamW, AdamWOptions};
 
@@ -268,6 +269,50 @@ fn parity_model_gradients() {
                     set.tolerance(&format!("grad.{case}")),
                 );
             }
+        }
+    }
+}
+
+/// `topk`: the divergence's terms at the expected logits' own values, its loss, and the gradient of
+/// every parameter.
+#[test]
+fn parity_top_k() {
+    for set in golden_sets() {
+        let decoder = Decoder::load(&set.dir.join("model"), &Device::flex()).unwrap();
+        let grads = golden::read(&set.dir.join("grads.safetensors"));
+        let indices = &set.inputs["teacher_topk_indices"].values;
+        let samples = set.samples();
+        let sequences: Vec<Sequence> = samples
+            .iter()
+            .map(|sample| {
+                let (tokens, start) = (sample.tokens.clone(), sample.response_start);
+                Sequence::new(decoder.config(), tokens, start).unwrap()
+            })
+            .collect();
+        let temperatures = vec![1.0; sequences.len()];
+        let pack = Pack::new(decoder.config(), &sequences, &temperatures).unwrap();
+        let k = indices.len() / pack.response_tokens();
+        let support = Support::new(k, indices.iter().map(|id| *id as u32).collect());
+        let (answers, tape) = forward(&decoder, &pack, Some(&support), Differentiation::default());
+        let (logprobs, entropy) = (answers.logprobs, answers.entropy);
+        let outputs = Outputs { logprobs, support: answers.support, entropy };
+        let result = slope(outputs, |at| {
+            let student = at.support.unwrap();
+            let teacher = set.input("teacher_topk_logprobs").reshape(student.dims());
+            let loss = reverse_kl(student, teacher, set.input("loss_mask"), &set.batch());
+            (loss.loss, loss.per_token)
+        });
+        let what = format!("{} topk", set.name());
+        let terms = difference(&values(result.other), &set.expected["topk_kl"].values);
+        assert_close(&format!("{what} terms"), terms, set.tolerance("logprobs"));
+        let error = (values(result.loss)[0] - set.loss("topk")).abs();
+        assert_close(&what, error, set.loss_tolerance("topk"));
+        let by = result.by;
+        let slopes = Slopes { logprobs: by.logprobs, support: by.support, entropy: by.entropy };
+        for (name, gradient) in backward(&decoder, tape, slopes) {
+            let error =
+                difference(&values(gradient.values), &grads[&format!("topk/{name}")].values);
+            assert_close(&format!("{what} {name}"), error, set.tolerance("grad.topk"));
         }
     }
 }

@@ -317,3 +317,7 @@ fn attached(decoder: &Decoder, adapter: Option<&Adapter>) -> Result<Decoder, Tra
         None => decoder.clone(),
     })
 }
+
+#[cfg(test)]
+#[path = "learner_tests.rs"]
+mod tests;
