@@ -146,3 +146,90 @@ impl Event for DeploymentPutOff {
         format!("{}; again in {} ms", self.error, self.again_in_ms)
     }
 }
+
+/// A server serves the right version by its name and other weights than were published.
+pub struct WeightsDiffer {
+    /// The server.
+    pub server: String,
+    /// The version that it names.
+    pub version: u64,
+    /// The hash of what it read.
+    pub got: String,
+    /// The hash by the manifests.
+    pub expected: String,
+}
+
+impl Event for WeightsDiffer {
+    const NAME: &'static str = "weights_differ";
+    const LEVEL: Level = Level::Error;
+
+    fn line(&self) -> String {
+        let Self { server, version, got, expected } = self;
+        format!("{server} serves other weights as version {version}: {got}, expected {expected}")
+    }
+}
+
+/// A version passed the gate and waits until somebody approves it.
+pub struct VersionWaits {
+    /// The version.
+    pub version: u64,
+}
+
+impl Event for VersionWaits {
+    const NAME: &'static str = "version_waits";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        let version = self.version;
+        format!("version {version} passed the gate; `deploy --approve {version}` lets it go live")
+    }
+}
+
+/// Somebody changed what may go live, or gave turns back.
+pub struct DeploymentChanged {
+    /// What: `pinned`, `unpinned`, `approved`, `requeued`.
+    pub what: &'static str,
+    /// The versions that it is about.
+    pub versions: Vec<u64>,
+}
+
+impl Event for DeploymentChanged {
+    const NAME: &'static str = "deployment_changed";
+    const LEVEL: Level = Level::Info;
+
+    fn line(&self) -> String {
+        format!("{}: versions {:?}", self.what, self.versions)
+    }
+}
+
+/// The live version is worse than the one before it, and is taken back.
+pub struct VersionRegressed {
+    /// The version.
+    pub version: u64,
+    /// What the watch found, in words.
+    pub found: String,
+}
+
+impl Event for VersionRegressed {
+    const NAME: &'static str = "version_regressed";
+    const LEVEL: Level = Level::Error;
+
+    fn line(&self) -> String {
+        format!("version {} is worse than the one before it: {}", self.version, self.found)
+    }
+}
+
+/// A segment of a table could not be read.
+pub struct SegmentUnread {
+    /// Why.
+    pub error: String,
+}
+
+impl Event for SegmentUnread {
+    const NAME: &'static str = "deploy_segment_unread";
+    const LEVEL: Level = Level::Warn;
+
+    fn line(&self) -> String {
+        format!("a segment could not be read: {}", self.error)
+    }
+}

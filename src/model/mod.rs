@@ -16,6 +16,7 @@ mod head;
 mod linear;
 mod load;
 mod matrix;
+mod merge;
 mod pack;
 mod parameters;
 mod random;

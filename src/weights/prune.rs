@@ -94,7 +94,7 @@ impl Registry {
         }
         let _lock = state::lock(self.root())?;
         let state = self.state()?;
-        if [state.live, state.head].contains(&version) {
+        if [Some(state.live), Some(state.head), state.pinned].contains(&Some(version)) {
             return Ok(0);
         }
         let path = dir.join(manifest::NAME);

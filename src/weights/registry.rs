@@ -367,7 +367,13 @@ impl Registry {
         let stored = Stored::read(&self.root)?;
         let (live, dead) = (Version(stored.live), stored.dead());
         self.parent(live)?;
-        Ok(RegistryState { live, head: self.newest_alive(&dead)?, dead })
+        Ok(RegistryState {
+            live,
+            head: self.newest_alive(&dead)?,
+            dead,
+            pinned: stored.pinned.map(Version),
+            approved: stored.approved.iter().copied().map(Version).collect(),
+        })
     }
 
     /// The version that the next one is to be built on: the newest that is neither dead nor
@@ -438,6 +444,44 @@ impl Registry {
         stored.write(&self.root)
     }
 
+    /// Makes a version live and keeps it so: nothing newer goes live by itself until
+    /// [`Registry::unpin`]. What is newer stays alive, and is built on.
+    ///
+    /// # Errors
+    /// [`WeightsError::NoVersion`], [`WeightsError::Dead`].
+    pub fn pin(&self, version: Version) -> Result<(), WeightsError> {
+        let _lock = state::lock(&self.root)?;
+        let mut stored = Stored::read(&self.root)?;
+        self.require_alive(version, &stored)?;
+        stored.live = version.0;
+        stored.pinned = Some(version.0);
+        stored.write(&self.root)
+    }
+
+    /// Takes the pin away; which version it was.
+    ///
+    /// # Errors
+    /// [`WeightsError::Io`], [`WeightsError::State`].
+    pub fn unpin(&self) -> Result<Option<Version>, WeightsError> {
+        let _lock = state::lock(&self.root)?;
+        let mut stored = Stored::read(&self.root)?;
+        let pinned = stored.pinned.take();
+        stored.write(&self.root)?;
+        Ok(pinned.map(Version))
+    }
+
+    /// Notes that somebody allowed a version to go live.
+    ///
+    /// # Errors
+    /// [`WeightsError::NoVersion`], [`WeightsError::Dead`].
+    pub fn approve(&self, version: Version) -> Result<(), WeightsError> {
+        let _lock = state::lock(&self.root)?;
+        let mut stored = Stored::read(&self.root)?;
+        self.require_alive(version, &stored)?;
+        stored.approved.insert(version.0);
+        stored.write(&self.root)
+    }
+
     /// Declares a version dead, with everything built on it; returns those that died by this.
     /// A version whose manifest is unusable can be refused too.
     ///
@@ -482,6 +526,7 @@ impl Registry {
     ) -> Result<Vec<Version>, WeightsError> {
         let mut retired = self.versions()?;
         retired.retain(|version| dies(*version) && stored.dead.insert(version.0));
+        stored.pinned = stored.pinned.filter(|pinned| !stored.dead.contains(pinned));
         stored.write(&self.root)?;
         Ok(retired)
     }

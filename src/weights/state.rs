@@ -27,6 +27,10 @@ pub struct RegistryState {
     pub head: Version,
     /// The versions that were refused or rolled back.
     pub dead: BTreeSet<Version>,
+    /// While it is set, nothing newer goes live by itself.
+    pub pinned: Option<Version>,
+    /// The versions that somebody allowed to go live.
+    pub approved: BTreeSet<Version>,
 }
 
 /// The file's form.
@@ -36,6 +40,10 @@ pub(super) struct Stored {
     schema_version: u32,
     pub(super) live: u64,
     pub(super) dead: BTreeSet<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pinned: Option<u64>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) approved: BTreeSet<u64>,
 }
 
 impl Stored {

@@ -67,6 +67,44 @@ pub enum DeployError {
         /// Why.
         reason: String,
     },
+    /// A version that should be put back is not older than what is live.
+    #[error("version {version} is not older than the live version {live}")]
+    NotOlder {
+        /// What was asked for.
+        version: Version,
+        /// What is live.
+        live: Version,
+    },
+    /// The turns of a version that is alive cannot be given back.
+    #[error("version {version} is no dead branch; dead are: {dead}")]
+    NotDead {
+        /// What was asked for.
+        version: Version,
+        /// What there is.
+        dead: String,
+    },
+    /// The gate broke down: nothing is known of the version.
+    #[error("the gate could not look: {reason}")]
+    Gate {
+        /// Why not.
+        reason: String,
+    },
+    /// The file of probes cannot be used.
+    #[error("the probes {} are unusable: {reason}", path.display())]
+    Probes {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A version could not be exported.
+    #[error("cannot export to {}: {reason}", path.display())]
+    Export {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A server did not take it.
     #[error("version {version} is not on every server; version {live} stays live")]
     Swap {
@@ -103,6 +141,11 @@ impl Explain for DeployError {
             Self::NoSuchVersion { .. } => "deploy_no_such_version",
             Self::Dead { .. } => "deploy_dead_version",
             Self::Refused { .. } => "deploy_refused",
+            Self::NotOlder { .. } => "deploy_not_older",
+            Self::NotDead { .. } => "deploy_not_dead",
+            Self::Gate { .. } => "deploy_gate",
+            Self::Probes { .. } => "deploy_probes",
+            Self::Export { .. } => "deploy_export",
             Self::Swap { .. } => "deploy_swap",
             Self::Stopped { .. } => "deploy_stopped",
             Self::Panicked { .. } => "deploy_panicked",
@@ -120,6 +163,15 @@ impl Explain for DeployError {
             Self::Locked { .. } => "wait until it has ended, or stop it",
             Self::NoSuchVersion { .. } => "`openclaw-rl store ls` shows what there is",
             Self::Dead { .. } => "a dead branch does not come back; train on from the live version",
+            Self::NotOlder { .. } => "`openclaw-rl deploy --list` shows what can be put back",
+            Self::NotDead { .. } => "`openclaw-rl deploy --list` shows which versions are dead",
+            Self::Gate { .. } => {
+                "the live version stays; free memory, or choose another --device for the gate"
+            }
+            Self::Probes { .. } => {
+                "a line is {\"id\", \"messages\", \"check\"} as docs/operations.md shows"
+            }
+            Self::Export { .. } => "name an empty directory on a disk with room",
             Self::Refused { .. } => "the live version stays; training goes on from its parent",
         };
         Some(hint.to_owned())
@@ -129,7 +181,13 @@ impl Explain for DeployError {
         match self {
             Self::Store(error) => error.exit_code(),
             Self::Weights(error) => error.exit_code(),
-            Self::Key { .. } | Self::NoSuchVersion { .. } | Self::Dead { .. } => 2,
+            Self::Key { .. }
+            | Self::NoSuchVersion { .. }
+            | Self::Dead { .. }
+            | Self::NotOlder { .. }
+            | Self::NotDead { .. }
+            | Self::Export { .. }
+            | Self::Probes { .. } => 2,
             _ => 1,
         }
     }

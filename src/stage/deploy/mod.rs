@@ -1,21 +1,30 @@
 //! The `deploy` stage: which version answers.
 //!
 //! The newest version of the surviving lineage passes the [`gate`] before any server hears of it,
-//! then goes to every server ([`servers`]), and only then becomes the registry's live version and a
-//! row of `deployments`. Where the process dies in between, the next start sees from registry and
-//! servers what was reached.
+//! then goes to every server (`fleet`), each of which shows by a checksum what it serves, and only
+//! then becomes the registry's live version and a row of `deployments`. Afterwards its turns are
+//! watched ([`watch`]). Where the process dies in between, the next start sees from registry and
+//! servers what was reached. What somebody decides by hand is in `actions`; [`export`] takes a
+//! version elsewhere.
 
+mod actions;
 mod deployer;
 pub mod error;
+mod export;
+mod fleet;
 pub mod gate;
+mod rows;
 pub mod servers;
+pub mod watch;
 
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+pub use actions::{Action, Happened, Line, Listing, list};
 pub use error::DeployError;
+pub use export::{Exported, export};
 
 use crate::config::{DeployConfig, Home};
 use crate::rollout::Version;
@@ -35,8 +44,36 @@ pub struct DeploySummary {
     pub refused: Vec<u64>,
     /// The versions that this run cut off by going back to an older one.
     pub retired: Vec<u64>,
+    /// The version that passed the gate and waits to be approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<u64>,
+    /// The version that is kept live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<u64>,
+    /// The version that this run approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved: Option<u64>,
+    /// The dead versions whose turns this run gave back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requeued: Vec<u64>,
     /// The servers.
     pub servers: Vec<String>,
+}
+
+/// Does one thing and ends.
+///
+/// # Errors
+/// As [`run`]; there is nothing to do it to.
+pub async fn act(
+    config: &DeployConfig,
+    home: &Home,
+    action: &Action,
+    shutdown: CancellationToken,
+) -> Result<DeploySummary, DeployError> {
+    let mut deployer = Deployer::open(config, home, shutdown)?;
+    deployer.recover().await?;
+    deployer.act(action).await?;
+    deployer.finish()
 }
 
 /// Puts the newest version (or `config.version`) live and ends; with `follow`, stays and does so
@@ -79,7 +116,12 @@ async fn follow(
                 back_off_ms = poll_ms;
                 poll_ms
             }
-            Err(error @ (DeployError::Swap { .. } | DeployError::Locked { .. })) => {
+            Err(
+                error @ (DeployError::Swap { .. }
+                | DeployError::Locked { .. }
+                | DeployError::Gate { .. }
+                | DeployError::Panicked { .. }),
+            ) => {
                 back_off_ms = (back_off_ms * 2).min(BACK_OFF_MS_MAX);
                 deployer.failing(&error, back_off_ms);
                 back_off_ms

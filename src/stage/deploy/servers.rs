@@ -1,6 +1,6 @@
 //! The admin routes of the servers that take the weights.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{Client, Response, StatusCode};
@@ -46,13 +46,30 @@ pub enum ServerError {
         /// What it was told.
         expected: Version,
     },
+    /// It serves the version that it was told, and other weights than those that were published.
+    #[error("{url} serves weights of SHA-256 {got}, expected {expected}")]
+    OtherWeights {
+        /// The address.
+        url: String,
+        /// What it read.
+        got: String,
+        /// What the manifests say.
+        expected: String,
+    },
 }
 
 impl ServerError {
+    /// The error and its causes, on one line.
+    pub fn chain(&self) -> String {
+        super::gate::chain(self)
+    }
+
     /// Whether the same request may succeed later, without anyone changing it.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::OtherVersion { .. } => true,
+            Self::Unreachable { .. } | Self::OtherVersion { .. } | Self::OtherWeights { .. } => {
+                true
+            }
             Self::Refused { status, .. } => {
                 *status >= 500 || *status == StatusCode::TOO_MANY_REQUESTS.as_u16()
             }
@@ -72,6 +89,9 @@ impl ServerError {
                 "the address must be a server that takes weights: `openclaw-rl serve`, with an \
                  --admin-key-file where it does not listen on loopback"
                     .to_owned()
+            }
+            Self::OtherWeights { .. } => {
+                "the server reads other files than this home holds: is its disk a copy?".to_owned()
             }
             Self::Refused { .. } | Self::OtherVersion { .. } => {
                 "see the server's own log for the reason".to_owned()
@@ -93,9 +113,34 @@ struct UpdateAnswer {
     message: String,
 }
 
-#[derive(Deserialize)]
-struct ModelInfo {
-    weight_version: String,
+/// What a server says that it serves.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Served {
+    /// The version, as it names it.
+    #[serde(rename = "weight_version")]
+    pub version: String,
+    /// One hash over the files that it read; other servers than ours do not tell it.
+    #[serde(default, rename = "weights_sha256")]
+    pub sha256: Option<String>,
+}
+
+impl Served {
+    /// Whether this is the target, as far as it is told.
+    pub fn is(&self, target: &Target) -> bool {
+        self.version == target.version.to_string()
+            && self.sha256.as_ref().is_none_or(|sha256| *sha256 == target.sha256)
+    }
+}
+
+/// What a server is to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The version.
+    pub version: Version,
+    /// Its directory, absolute.
+    pub dir: PathBuf,
+    /// One hash over the files that are read to serve it, by the manifests.
+    pub sha256: String,
 }
 
 /// One server.
@@ -116,21 +161,21 @@ impl Server {
         &self.name
     }
 
-    /// The version that it serves now, as it names it.
+    /// What it serves now.
     ///
     /// # Errors
     /// It does not answer, or not as a server of weights does.
-    pub async fn version(&self) -> Result<String, ServerError> {
+    pub async fn served(&self) -> Result<Served, ServerError> {
         let request = self.client.get(format!("{}/model_info", self.url)).timeout(INFO_TIMEOUT);
-        let info: ModelInfo = self.send(request).await?;
-        Ok(info.weight_version)
+        self.send(request).await
     }
 
     /// Puts a version live, and asks the server whether it is.
     ///
     /// # Errors
-    /// It does not answer, refuses, or serves another version afterwards.
-    pub async fn update(&self, dir: &Path, version: Version) -> Result<(), ServerError> {
+    /// It does not answer, refuses, or serves another version or other weights afterwards.
+    pub async fn update(&self, target: &Target) -> Result<Served, ServerError> {
+        let Target { version, dir, sha256 } = target;
         let body = UpdateRequest { model_path: dir, weight_version: version.to_string() };
         let request = self
             .client
@@ -141,11 +186,15 @@ impl Server {
         if !answer.success {
             return Err(self.refused(StatusCode::OK, &answer.message));
         }
-        let got = self.version().await?;
-        if got == body.weight_version {
-            return Ok(());
+        let served = self.served().await?;
+        if served.is(target) {
+            return Ok(served);
         }
-        Err(ServerError::OtherVersion { url: self.name.clone(), got, expected: version })
+        let url = self.name.clone();
+        Err(match served.sha256.filter(|_| served.version == body.weight_version) {
+            Some(got) => ServerError::OtherWeights { url, got, expected: sha256.clone() },
+            None => ServerError::OtherVersion { url, got: served.version, expected: *version },
+        })
     }
 
     async fn send<T: serde::de::DeserializeOwned>(

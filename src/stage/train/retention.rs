@@ -69,6 +69,7 @@ impl Retention {
         }
         let state = registry.state()?;
         let mut whole = keeping.always.clone();
+        whole.extend(state.pinned);
         for tip in [state.live, state.head] {
             whole.extend(self.lineage(tip).take(keeping.last.max(1)));
         }

@@ -1,4 +1,4 @@
-//! The gate: what a version must be before any server hears of it.
+//! Whether a version's files are whole, and every weight in them finite.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,15 +7,16 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::chain;
 use crate::rollout::Version;
-use crate::weights::Registry;
+use crate::weights::{ADAPTER_WEIGHTS, Registry};
 
 /// Longest header of a safetensors file, as the format's own reader limits it.
 const HEADER_BYTES_MAX: u64 = 100_000_000;
 /// Bytes that are looked at in one go; a multiple of every element's size.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// What the gate measured; the `gate` column of `deployments` holds it as JSON.
+/// What was looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
     /// Files whose size and SHA-256 are those of the manifest.
@@ -26,19 +27,22 @@ pub struct Figures {
     pub weights: u64,
 }
 
-/// Looks at a version: every file is as its manifest says, no ancestor is dead, and every weight is
-/// finite.
+/// Looks at a version: every file is as its manifest says (of the base too, where the version is an
+/// adapter), and every weight of its own is finite.
 ///
 /// # Errors
 /// Why it must not go live, in words.
 pub fn inspect(registry: &Registry, version: Version) -> Result<Figures, String> {
     let manifest = registry.verify(version).map_err(|error| chain(&error))?;
+    if let Some(base) = registry.base_of(version).map_err(|error| chain(&error))? {
+        registry.verify(base).map_err(|error| chain(&error))?;
+    }
     let mut figures = Figures::default();
     for file in &manifest.files {
         figures.files += 1;
         figures.bytes += file.bytes;
         let is_model = file.name.starts_with("model") && file.name.ends_with(".safetensors");
-        if is_model {
+        if is_model || file.name == ADAPTER_WEIGHTS {
             let path = registry.dir(version).join(&file.name);
             figures.weights +=
                 finite(&path).map_err(|reason| format!("{}: {reason}", file.name))?;
@@ -48,11 +52,6 @@ pub fn inspect(registry: &Registry, version: Version) -> Result<Figures, String>
         return Err("it holds no weights".to_owned());
     }
     Ok(figures)
-}
-
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[derive(Deserialize)]
