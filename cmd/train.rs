@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use openclaw_rl::config::TrainConfig;
-use openclaw_rl::stage;
+use openclaw_rl::config::{Home, TrainConfig};
+use openclaw_rl::stage::{self, train::memory};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ pub struct TrainArgs {
     /// Seconds after which a batch closes with fewer samples [default: never]
     #[arg(long, value_name = "SECONDS")]
     pub max_wait_s: Option<u64>,
-    /// Optimizer steps over the same batch
+    /// Optimizer steps over the same batch; with --input, times that the file is gone through
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
     /// Longest prompt and reply that is trained on
@@ -59,6 +59,9 @@ pub struct TrainArgs {
     /// Chat examples for sft, one JSON object a line, in place of the store
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
+    /// With --input: optimizer steps from one version to the next
+    #[arg(long, value_name = "N")]
+    pub steps_per_version: Option<u64>,
     /// What fresh additions and the order of examples are drawn from
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -228,10 +231,10 @@ pub struct GuardArgs {
 /// Trains on what is judged, and prints which versions were made.
 pub fn cmd_train(global: &Global, args: &TrainArgs) -> Result<Option<Value>, Fault> {
     let resolved = resolve(global, "train", args, TrainConfig::validate)?;
-    if resolved.is_dry_run(global) {
-        return Ok(None);
-    }
     let home = home(global)?;
+    if resolved.is_dry_run(global) {
+        return show_memory(&home, &resolved.config);
+    }
     if let Some(by) = args.nice
         && let Err(error) = rustix::process::nice(by)
     {
@@ -242,4 +245,23 @@ pub fn cmd_train(global: &Global, args: &TrainArgs) -> Result<Option<Value>, Fau
     let summary =
         edge::block_on(global, async |stop| stage::train::run(&config, &home, stop).await)?;
     edge::summary(&summary)
+}
+
+/// What a step needs on each device, and whether it has that.
+fn show_memory(home: &Home, config: &TrainConfig) -> Result<Option<Value>, Fault> {
+    let mb = |bytes: u64| bytes.div_ceil(1_000_000);
+    let Some(devices) = memory::of_home(home, config)? else {
+        edge::print_text("# the model is not here yet: what a step needs is not known\n");
+        return Ok(None);
+    };
+    for device in &devices {
+        let free = device.free.map_or("unknown".to_owned(), |free| format!("{} MB", mb(free)));
+        let (name, total) = (&device.device, mb(device.total()));
+        edge::print_text(&format!("# memory of a step on {name}: {total} MB, free: {free}\n"));
+        for (kind, bytes) in &device.kinds {
+            edge::print_text(&format!("#   {kind} {bytes}\n"));
+        }
+    }
+    memory::fits(devices)?;
+    Ok(None)
 }

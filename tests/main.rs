@@ -23,5 +23,6 @@ mod store;
 mod support;
 mod tidy;
 mod train;
+mod train_examples;
 mod train_poison;
 mod weights;

@@ -65,7 +65,7 @@ pub struct TrainConfig {
     pub sessions_min: usize,
     /// Seconds after which a batch closes with fewer samples, and fewer sessions; never if absent.
     pub max_wait_s: Option<u64>,
-    /// Optimizer steps over the same batch.
+    /// Optimizer steps over the same batch; with `input`, times that the file is gone through.
     pub epochs: usize,
     /// Which weights are trained.
     pub weights: TrainedWeights,
@@ -134,6 +134,8 @@ pub struct TrainConfig {
     pub keep_best: usize,
     /// Chat examples for `sft`, one JSON object a line, in place of the store.
     pub input: Option<PathBuf>,
+    /// With `input`: optimizer steps from one version to the next.
+    pub steps_per_version: u64,
     /// What fresh low-rank additions and the order of examples are drawn from.
     pub seed: u64,
     /// Stop after this many optimizer steps.
@@ -200,6 +202,7 @@ impl Default for TrainConfig {
             keep_last: 3,
             keep_best: 1,
             input: None,
+            steps_per_version: 100,
             seed: 0,
             steps_max: None,
         }
@@ -330,6 +333,8 @@ impl TrainConfig {
     }
 
     fn validate_input(&self) -> Result<(), ConfigError> {
+        let steps = self.steps_per_version;
+        require(steps > 0, "steps_per_version", steps, ABOVE)?;
         let Some(input) = &self.input else { return Ok(()) };
         let shown = input.display();
         require(self.method == Method::Sft, "input", shown, "a file with the method `sft` only")?;

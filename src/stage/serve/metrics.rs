@@ -24,6 +24,7 @@ use super::record::Figures;
 use super::replies::Replies;
 use super::served::Served;
 use super::state::Server;
+use super::training::Training;
 use crate::engine::{Engine, EngineStats};
 
 /// The form that Prometheus reads.
@@ -51,7 +52,12 @@ pub(super) struct Metrics {
 
 impl Metrics {
     /// Nothing measured yet.
-    pub(super) fn new(engine: &Engine, turns: Arc<Figures>, cache_tokens_max: usize) -> Self {
+    pub(super) fn new(
+        engine: &Engine,
+        turns: Arc<Figures>,
+        cache_tokens_max: usize,
+        training: Training,
+    ) -> Self {
         let mut registry = Registry::with_prefix("openclaw");
         let http_requests = Family::default();
         let help = "Requests answered, by route and HTTP status";
@@ -64,6 +70,7 @@ impl Metrics {
         let replies = Replies::register(&mut registry);
         let sampled = Sampled { engine: engine.clone(), turns, cache_tokens_max };
         registry.register_collector(Box::new(sampled));
+        registry.register_collector(Box::new(training));
         Self { registry, http_requests, http_requests_open, request_errors, replies }
     }
 

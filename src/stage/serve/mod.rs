@@ -37,6 +37,7 @@ mod stop;
 mod stream;
 mod tally;
 mod tokenize;
+mod training;
 mod weights;
 
 use std::net::SocketAddr;
@@ -68,6 +69,7 @@ use metrics::Metrics;
 use opted_out::OptedOut;
 use record::Recorder;
 use state::Server;
+use training::Training;
 use weights::{Start, Weights};
 
 /// What was cut off may take this long to say so and to be recorded.
@@ -172,11 +174,17 @@ fn open<F: Forward>(
         emit(told);
         fits_together(&config, &renderer, vocab, context)?;
         let engine = Engine::start(set, live, engine_options(&config))?;
+        let training = Training { path: home.state("train") };
         let context = engine.sequence_tokens_max();
         Ok(Server {
             context: config.context_tokens.unwrap_or(context).min(context),
             weights,
-            metrics: Metrics::new(&engine, Arc::clone(recorder.figures()), config.cache_tokens),
+            metrics: Metrics::new(
+                &engine,
+                Arc::clone(recorder.figures()),
+                config.cache_tokens,
+                training,
+            ),
             config,
             grammars: Grammars::new(&renderer)?,
             sampling,

@@ -71,7 +71,10 @@ impl Curves {
     }
 
     fn draw(&mut self, home: &Home, step: &Step) -> std::io::Result<()> {
-        let Some(version) = step.version else { return Ok(()) };
+        // by optimizer updates, where those are counted, so that steps between versions have a place
+        let updates = step.metrics.iter().find(|(name, _)| name == "updates");
+        let place = updates.map(|(_, updates)| *updates as u64);
+        let Some(place) = place.or(step.version.map(|version| version.0)) else { return Ok(()) };
         let board = match &mut self.board {
             Some(board) => board,
             none => {
@@ -82,7 +85,7 @@ impl Curves {
         let finite = step.metrics.iter().filter(|(_, value)| value.is_finite());
         let tagged: Vec<(String, f64)> =
             finite.map(|(name, value)| (format!("train/{name}"), *value)).collect();
-        board.scalars(version.0, step.finished_at_us, &tagged)
+        board.scalars(place, step.finished_at_us, &tagged)
     }
 }
 

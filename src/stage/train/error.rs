@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use super::adamw::AdamWError;
+use super::examples::ExamplesError;
 use crate::fault::Explain;
 use crate::model::ModelError;
+use crate::render::RenderError;
 use crate::rollout::Version;
 use crate::store::StoreError;
 use crate::weights::WeightsError;
@@ -35,6 +37,12 @@ pub enum TrainError {
     /// The model cannot be loaded, computed or saved.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The model's tokenizer or template cannot be worked with.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// The examples cannot be worked with.
+    #[error(transparent)]
+    Examples(#[from] ExamplesError),
     /// The optimizer's state does not fit.
     #[error(transparent)]
     Optimizer(#[from] AdamWError),
@@ -102,6 +110,8 @@ impl Explain for TrainError {
             Self::Store(error) => error.label(),
             Self::Weights(error) => error.label(),
             Self::Model(error) => error.label(),
+            Self::Render(error) => error.label(),
+            Self::Examples(_) => "train_examples",
             Self::Optimizer(_) => "train_optimizer",
             Self::State { .. } => "train_state",
             Self::Device { .. } => "train_device",
@@ -118,6 +128,10 @@ impl Explain for TrainError {
             Self::Store(error) => return error.hint(),
             Self::Weights(error) => return error.hint(),
             Self::Model(error) => return error.hint(),
+            Self::Render(error) => return error.hint(),
+            Self::Examples(_) => {
+                "one JSON object a line: {\"messages\": [… the last one the assistant's], \"tools\": […]}"
+            }
             Self::Locked { .. } => "one trainer works on a home at a time: stop the other one",
             Self::Io { .. } => "check the permissions and the free space of --home",
             Self::Optimizer(_) | Self::State { .. } => {
@@ -145,7 +159,11 @@ impl Explain for TrainError {
             Self::Store(error) => error.exit_code(),
             Self::Weights(error) => error.exit_code(),
             Self::Model(error) => error.exit_code(),
-            Self::Locked { .. } | Self::Unfit { .. } | Self::TooLarge { .. } => 2,
+            Self::Render(error) => error.exit_code(),
+            Self::Locked { .. }
+            | Self::Unfit { .. }
+            | Self::TooLarge { .. }
+            | Self::Examples(_) => 2,
             _ => 1,
         }
     }

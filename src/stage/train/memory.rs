@@ -124,8 +124,15 @@ pub fn require(
     version: Version,
     config: &TrainConfig,
 ) -> Result<(), TrainError> {
-    let all = needed(&shape(&registry.dir(version))?, config)?;
-    match all.into_iter().find(DeviceBytes::is_too_small) {
+    fits(needed(&shape(&registry.dir(version))?, config)?)
+}
+
+/// Refuses what a device cannot hold.
+///
+/// # Errors
+/// [`TrainError::TooLarge`].
+pub fn fits(devices: Vec<DeviceBytes>) -> Result<(), TrainError> {
+    match devices.into_iter().find(DeviceBytes::is_too_small) {
         Some(small) => Err(TrainError::TooLarge {
             needs: small.total(),
             free: small.free.unwrap_or(0),

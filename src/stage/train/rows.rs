@@ -97,7 +97,8 @@ fn whole<R>(polled: Polled<R>) -> Vec<R> {
     polled.rows
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// What went wrong, with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -11,8 +11,10 @@ use super::TrainSummary;
 use super::batch::{Closing, Pool};
 use super::beats::Beats;
 use super::checkpoint::{self, State};
+use super::course::Course;
 use super::curves::Curves;
 use super::error::TrainError;
+use super::examples::Examples;
 use super::memory;
 use super::replicas::{self, Replicas, Stepped};
 use super::retention::{Keeping, Retention};
@@ -21,6 +23,7 @@ use super::samples::{Limits, Sample};
 use crate::config::{Home, TrainConfig};
 use crate::events::train::{StepDone, StepRecovered, StepSkipped, TrainingStopped, TurnsRejected};
 use crate::events::{emit, now_us};
+use crate::render::Renderer;
 use crate::rollout::{RejectedTurn, Rejection, Step, TrainedTurn, TurnState, Version};
 use crate::store::{Store, Writer};
 use crate::weights::{NewVersion, Registry, WeightsError};
@@ -36,28 +39,38 @@ pub enum Round {
     Stopped,
 }
 
+/// What a version is made of.
+pub(super) struct Made {
+    pub(super) trained: Vec<TrainedTurn>,
+    pub(super) replicas: Replicas,
+    pub(super) state: State,
+    pub(super) metrics: Vec<(String, f64)>,
+}
+
 /// A trainer at work on one home.
 pub struct Trainer {
-    config: TrainConfig,
+    pub(super) config: TrainConfig,
     store: Store,
     registry: Registry,
     rows: Rows,
     pool: Pool,
-    replicas: Replicas,
-    state: State,
-    head: Version,
-    steps: u64,
-    trained: u64,
-    skipped: usize,
+    pub(super) replicas: Replicas,
+    pub(super) state: State,
+    pub(super) head: Version,
+    pub(super) steps: u64,
+    pub(super) trained: u64,
+    pub(super) skipped: usize,
     /// Why nothing is trained on any more, while the process stays.
     halted: Option<String>,
     last: Vec<(String, f64)>,
-    home: Home,
-    curves: Curves,
+    pub(super) home: Home,
+    pub(super) curves: Curves,
     retention: Retention,
+    /// Examples that are trained on in place of the store.
+    course: Option<Course>,
     writer: Option<Writer<Step>>,
-    beats: Beats,
-    shutdown: CancellationToken,
+    pub(super) beats: Beats,
+    pub(super) shutdown: CancellationToken,
     /// Held as long as the trainer lives.
     _lock: File,
 }
@@ -87,6 +100,12 @@ impl Trainer {
             same_call_max: config.same_call_max,
             staleness_max: config.staleness_max,
         };
+        let course = config.input.as_ref().map(|input| -> Result<Course, TrainError> {
+            let renderer = Renderer::open(&registry.dir(head))?;
+            let examples = Examples::open(input, renderer, limits.tokens_max)?;
+            Ok(Course::new(examples, state.cursor.as_ref(), config.seed))
+        });
+        let course = course.transpose()?;
         let mut trainer = Self {
             rows: Rows::new(&store),
             pool: Pool::new(limits),
@@ -99,6 +118,7 @@ impl Trainer {
             beats: Beats::new(home),
             curves: Curves::open(home, &registry)?,
             retention: Retention::default(),
+            course,
             home: home.clone(),
             _lock: lock,
             config,
@@ -151,6 +171,11 @@ impl Trainer {
         if self.shutdown.is_cancelled() {
             return Ok(Round::Stopped);
         }
+        if let Some(mut course) = self.course.take() {
+            let round = self.course_round(&mut course);
+            self.course = Some(course);
+            return round;
+        }
         self.rows.read(&mut self.pool);
         self.follow_head()?;
         let rejected = self.pool.settle();
@@ -202,7 +227,7 @@ impl Trainer {
     }
 
     /// A row that only tells of turns that were put aside.
-    fn note(&self, rejected: Vec<RejectedTurn>, metrics: Vec<(String, f64)>) -> Step {
+    pub(super) fn note(&self, rejected: Vec<RejectedTurn>, metrics: Vec<(String, f64)>) -> Step {
         Step {
             version: None,
             parent: self.head,
@@ -217,7 +242,7 @@ impl Trainer {
 
     /// Loads the head anew, if it is another one than this process left (a version was refused, or
     /// rolled back).
-    fn follow_head(&mut self) -> Result<(), TrainError> {
+    pub(super) fn follow_head(&mut self) -> Result<(), TrainError> {
         let head = self.registry.head()?;
         if head != self.head {
             (self.replicas, self.state) = Replicas::load(&self.registry, head, &self.config)?;
@@ -244,7 +269,7 @@ impl Trainer {
             Stepped::SetAside(reason, detail) => self.set_aside(batch, reason, detail),
             Stepped::Learned(next, mut metrics) => {
                 metrics.extend(self.circumstances(batch, begun.elapsed().as_secs_f64()));
-                match self.publish(batch, next, metrics) {
+                match self.publish_batch(batch, next, metrics) {
                     // a rollback meanwhile: these weights have lost their parent, the batch has not
                     Err(TrainError::Weights(
                         WeightsError::NotOnHead { .. } | WeightsError::Dead { .. },
@@ -257,7 +282,7 @@ impl Trainer {
     }
 
     /// What a step was taken under: how old its samples were, what it took, what waits.
-    fn circumstances(&self, batch: &[Sample], seconds: f64) -> Vec<(String, f64)> {
+    pub(super) fn circumstances(&self, batch: &[Sample], seconds: f64) -> Vec<(String, f64)> {
         let behind: Vec<f64> =
             batch.iter().map(|sample| self.pool.behind(sample.oldest) as f64).collect();
         let sessions: BTreeSet<&str> = batch.iter().map(|sample| sample.session.as_str()).collect();
@@ -304,42 +329,56 @@ impl Trainer {
         Ok(Round::Idle)
     }
 
+    /// Takes a step into the running bound.
+    pub(super) fn noted(&mut self, metrics: &[(String, f64)]) {
+        let figure = |name: &str| metrics.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
+        if let (Some(loss), Some(norm)) = (figure("loss"), figure("grad_norm")) {
+            self.state.bound.note(loss, norm);
+        }
+    }
+
     /// Makes the version, then its row: the version is the commit.
-    fn publish(
+    pub(super) fn publish(&mut self, made: Made) -> Result<(), TrainError> {
+        let Made { trained, replicas, state, metrics } = made;
+        let draft = self.registry.draft()?;
+        checkpoint::save(&draft, &self.registry, self.head, replicas.first(), &state)?;
+        let mut step = self.note(Vec::new(), metrics);
+        step.trained = trained;
+        let new = NewVersion { parent: self.head, step: Some(step.clone()) };
+        let version = self.registry.publish(draft, new)?;
+        step.version = Some(version);
+        self.record(&step)?;
+        self.curves.step(&self.home, &step);
+        (self.replicas, self.state, self.head) = (replicas, state, version);
+        self.pool.head(self.registry.lineage(version)?);
+        self.retention.apply(&self.registry, &Keeping::from(&self.config));
+        self.last = step.metrics;
+        Ok(())
+    }
+
+    /// Makes a version of a batch.
+    fn publish_batch(
         &mut self,
         batch: &[Sample],
-        next: Replicas,
+        replicas: Replicas,
         metrics: Vec<(String, f64)>,
     ) -> Result<(), TrainError> {
-        let figure = |name: &str| metrics.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
-        let mut state = self.state.clone();
-        if let (Some(loss), Some(norm)) = (figure("loss"), figure("grad_norm")) {
-            state.bound.note(loss, norm);
-        }
-        let draft = self.registry.draft()?;
-        checkpoint::save(&draft, &self.registry, self.head, next.first(), &state)?;
         let trained = |sample: &Sample| TrainedTurn {
             turn_id: sample.turn_id,
             signal: sample.signal,
             reward: sample.reward,
             tokens: u32::try_from(sample.trained_tokens()).unwrap_or(u32::MAX),
         };
-        let mut step = self.note(Vec::new(), metrics);
-        step.trained = batch.iter().map(trained).collect();
-        let new = NewVersion { parent: self.head, step: Some(step.clone()) };
-        let version = self.registry.publish(draft, new)?;
-        step.version = Some(version);
-        self.record(&step)?;
-        self.curves.step(&self.home, &step);
-        (self.replicas, self.state, self.head) = (next, state, version);
-        self.retention.apply(&self.registry, &Keeping::from(&self.config));
-        self.pool.head(self.registry.lineage(version)?);
+        let before = self.state.clone();
+        self.noted(&metrics);
+        let state = std::mem::replace(&mut self.state, before);
+        let trained = batch.iter().map(trained).collect();
+        self.publish(Made { trained, replicas, state, metrics })?;
         self.steps += 1;
         self.trained += batch.len() as u64;
         self.skipped = 0;
-        self.last = step.metrics;
         emit(StepDone {
-            version: version.0,
+            version: self.head.0,
             samples: batch.len(),
             loss: self.metric("loss"),
             mean_reward: self.metric("mean_reward"),
@@ -350,11 +389,11 @@ impl Trainer {
         Ok(())
     }
 
-    fn metric(&self, name: &str) -> f64 {
+    pub(super) fn metric(&self, name: &str) -> f64 {
         self.last.iter().find(|(n, _)| n == name).map_or(f64::NAN, |(_, value)| *value)
     }
 
-    fn beat_now(&mut self, doing: &str) {
+    pub(super) fn beat_now(&mut self, doing: &str) {
         let mut figures = vec![
             ("steps".to_owned(), self.steps as f64),
             ("trained".to_owned(), self.trained as f64),
@@ -371,6 +410,9 @@ impl Trainer {
     /// # Errors
     /// A row cannot be written.
     pub fn finish(mut self) -> Result<TrainSummary, TrainError> {
+        if let Some(mut course) = self.course.take() {
+            self.publish_course(&mut course)?;
+        }
         let rejected = self.pool.settle();
         self.note_rejections(&rejected)?;
         self.beat_now("done");
