@@ -125,7 +125,9 @@ impl Check {
             }
         };
         for version in versions {
-            let manifest = if dead.contains(&version) {
+            // so that it is not let go while it is looked at
+            let _held = self.registry.hold(version);
+            let manifest = if dead.contains(&version) || !self.registry.is_whole(version) {
                 self.registry.manifest(version)
             } else {
                 self.report.versions += 1;
