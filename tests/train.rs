@@ -466,7 +466,8 @@ async fn old_versions_let_go_of_their_weights_and_the_lineage_stays() {
     for feedback in [&BAD, &BAD, &GOOD, &BAD, &BAD, &BAD, &BAD] {
         fixture.turns(1, feedback);
     }
-    let config = TrainConfig { keep_last: 2, ..fixture.config(Method::Binary, 1) };
+    let config =
+        TrainConfig { keep_last: 2, staleness_max: 99, ..fixture.config(Method::Binary, 1) };
     fixture.train(&config).await.unwrap();
     let registry = fixture.registry();
     let has = |version: u64, name: &str| registry.dir(Version(version)).join(name).exists();

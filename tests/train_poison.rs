@@ -89,6 +89,7 @@ async fn a_step_that_explodes_is_skipped_and_the_next_one_is_taken() {
     let small = Feedback { score: 0, gap: Some(&[0.01, 0.0, -0.01, 0.01]) };
     fixture.turns(5, &small);
     let config = TrainConfig {
+        staleness_max: 99,
         grad_norm_jump: 5.0,
         grad_norm_max: 1e-3,
         learning_rate: 1e-6,

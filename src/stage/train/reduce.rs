@@ -2,6 +2,9 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use burn::tensor::Device;
+use burn::tensor::distributed::{ReduceOperation, all_reduce};
+
 use super::error::TrainError;
 use super::figures::Figures;
 use crate::model::{Parameter, Parameters};
@@ -152,6 +155,53 @@ impl Drop for Shared {
     }
 }
 
+/// A replica on a CUDA device, whose gradient is added up by NCCL, device to device. Figures go
+/// through the memory of the process, and with them the certainty that every replica is there:
+/// a collective that one replica does not join would never end.
+#[derive(Debug)]
+pub struct Collective {
+    shared: Shared,
+    devices: Vec<Device>,
+}
+
+impl Collective {
+    /// Where NCCL is looked for.
+    const PLACES: [&str; 4] =
+        ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/local/cuda/lib64", "/usr/local/lib"];
+
+    /// The parts of one replica on each of these devices; `None` where NCCL is not installed.
+    pub fn among(devices: &[Device]) -> Option<Vec<Self>> {
+        let has = |place: &&str| std::path::Path::new(place).join("libnccl.so.2").exists();
+        let there = cfg!(feature = "cuda-unfused") && Self::PLACES.iter().any(|p| has(&p));
+        let one = |shared| Self { shared, devices: devices.to_vec() };
+        there.then(|| Shared::among(devices.len()).into_iter().map(one).collect())
+    }
+}
+
+impl AllReduce for Collective {
+    fn rank(&self) -> usize {
+        self.shared.rank
+    }
+
+    fn ranks(&self) -> usize {
+        self.shared.ranks
+    }
+
+    fn sum(
+        &mut self,
+        gradient: Parameters,
+        figures: Figures,
+    ) -> Result<(Parameters, Figures), TrainError> {
+        let (_, figures) = self.shared.sum(Parameters::new(), figures)?;
+        // every replica has the same parameters, in the order of their names
+        let summed = gradient.into_iter().map(|(name, Parameter { shape, values })| {
+            let sum = all_reduce(values, ReduceOperation::Sum, self.devices.clone());
+            (name, Parameter::new(shape, sum.resolve()))
+        });
+        Ok((summed.collect(), figures))
+    }
+}
+
 /// The sum of two parts, on the device of the first.
 fn added((mut sum, mut figures): Part, (gradient, other): Part) -> Part {
     figures.merge(&other);
@@ -170,8 +220,6 @@ fn added((mut sum, mut figures): Part, (gradient, other): Part) -> Part {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
-
     use super::*;
 
     fn part(values: &[f32]) -> Parameters {

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::checkpoint::{self, State};
 use super::error::TrainError;
 use super::learner::{Controls, Learner, Outcome};
-use super::reduce::{AllReduce, Alone, Shared};
+use super::reduce::{AllReduce, Alone, Collective, Shared};
 use super::samples::Sample;
 use crate::config::{DtypeChoice, TrainConfig};
 use crate::events::emit;
@@ -90,16 +90,16 @@ impl Replicas {
             let outcome = one(only, step, &mut stopped, &mut Alone)?;
             return Ok(self.together(vec![outcome]));
         }
-        let mut parts = Shared::among(self.learners.len()).into_iter().zip(&self.learners);
+        let mut parts = self.parts().into_iter().zip(&self.learners);
         let Some((mut part, first)) = parts.next() else { return Ok(Stepped::Stopped) };
         std::thread::scope(|scope| {
             let others: Vec<_> = parts
                 .map(|(mut part, learner)| {
                     let mut stopped = || step.shutdown.is_cancelled();
-                    scope.spawn(move || one(learner, step, &mut stopped, &mut part))
+                    scope.spawn(move || one(learner, step, &mut stopped, part.as_mut()))
                 })
                 .collect();
-            let mut outcomes = vec![one(first, step, &mut stopped, &mut part)];
+            let mut outcomes = vec![one(first, step, &mut stopped, part.as_mut())];
             // the others must not wait for it
             drop(part);
             outcomes.extend(others.into_iter().map(|other| {
@@ -114,6 +114,19 @@ impl Replicas {
             outcomes.sort_by_key(|outcome| matches!(outcome, Err(TrainError::ReplicaGone { .. })));
             Ok(self.together(outcomes.into_iter().collect::<Result<_, _>>()?))
         })
+    }
+
+    /// A part in the sum for each replica.
+    fn parts(&self) -> Vec<Box<dyn AllReduce>> {
+        let devices: Vec<_> =
+            self.learners.iter().map(|learner| learner.decoder().device().clone()).collect();
+        match Collective::among(&devices).filter(|_| !self.share) {
+            Some(parts) => parts.into_iter().map(|part| Box::new(part) as _).collect(),
+            None => {
+                let parts = Shared::among(devices.len()).into_iter();
+                parts.map(|part| Box::new(part) as _).collect()
+            }
+        }
     }
 
     /// All replicas come to the same, since all see the same sums.
