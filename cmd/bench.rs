@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use openclaw_rl::config::{
     BenchConfig, DeviceChoice, DtypeChoice, FollowConfig, PlaceConfig, Shape, TalkSize,
+    TrainBenchConfig, TrainedPart,
 };
 use openclaw_rl::stage::bench;
 use serde_json::Value;
@@ -25,11 +26,70 @@ enum What {
     Speed(Flags),
     /// How far a device's results are from those of the CPU in f32; exit code 1 if too far
     Parity(Flags),
+    /// Time and memory of training steps
+    Train(TrainFlags),
     /// Time and memory of placing recorded turns in their sessions, and whether it is right; exit
     /// code 1 if not
     Place(PlaceFlags),
     /// How soon a turn has its row while turns are recorded; exit code 1 if too late
     Follow(FollowFlags),
+}
+
+#[derive(Debug, Args)]
+struct TrainFlags {
+    /// Where the model is computed: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceChoice,
+    /// What it is computed in: auto, f32 or bf16
+    #[arg(long, value_name = "DTYPE", default_value_t)]
+    dtype: DtypeChoice,
+    /// Random weights of this shape: tiny, s, m, 0.6b or 4b
+    #[arg(long, value_name = "SHAPE", default_value_t = Shape::S)]
+    shape: Shape,
+    /// What is trained: all weights, or a lora adapter
+    #[arg(long, value_name = "MODE", default_value_t)]
+    mode: TrainedPart,
+    /// Rank of the adapter
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    rank: usize,
+    /// Sequences of a step
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    batch: usize,
+    /// Tokens of each
+    #[arg(long, value_name = "TOKENS", default_value_t = 256)]
+    length: usize,
+    /// Of those, tokens that all of them begin with
+    #[arg(long, value_name = "TOKENS", default_value_t = 0)]
+    shared: usize,
+    /// Compute what they share for each of them
+    #[arg(long)]
+    unshared: bool,
+    /// Rows that are computed together
+    #[arg(long, value_name = "N", default_value_t = 16_384)]
+    rows: usize,
+    /// Steps that are timed, after one that is not
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    steps: usize,
+}
+
+impl TrainFlags {
+    fn config(&self) -> Result<TrainBenchConfig, Fault> {
+        let config = TrainBenchConfig {
+            device: self.device,
+            dtype: self.dtype,
+            shape: self.shape,
+            mode: self.mode,
+            rank: self.rank,
+            batch: self.batch,
+            length: self.length,
+            shared: self.shared,
+            unshared: self.unshared,
+            rows: self.rows,
+            steps: self.steps,
+        };
+        config.validate()?;
+        Ok(config)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -122,7 +182,7 @@ struct Flags {
     /// What it is computed in: auto, f32 or bf16
     #[arg(long, value_name = "DTYPE", default_value_t)]
     dtype: DtypeChoice,
-    /// Random weights of this shape: tiny, s, 0.6b or 4b
+    /// Random weights of this shape: tiny, s, m, 0.6b or 4b
     #[arg(long, value_name = "SHAPE", default_value_t = Shape::S)]
     shape: Shape,
     /// Hugging Face directory of a model, instead of random weights
@@ -173,6 +233,7 @@ pub fn cmd_bench(global: &Global, args: &BenchArgs) -> Result<Option<Value>, Fau
             let too_far = format!("{} in {} is too far from the CPU", parity.device, parity.dtype);
             judged(summary, parity.within, too_far)
         }
+        What::Train(flags) => edge::summary(&bench::train(&flags.config()?)?),
         What::Place(flags) => {
             let place = bench::place(&flags.config()?)?;
             let summary = edge::summary(&place)?;

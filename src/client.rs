@@ -4,6 +4,8 @@
 //! shows them, `serve` answers commands, and `collect` compares conversations without what a client
 //! renders anew each time.
 
+use serde_json::Value;
+
 use crate::rollout::Rating;
 
 /// First line of the client's internal-context message, which it never keeps.
@@ -80,6 +82,18 @@ pub fn runtime_session(text: &str) -> Option<&str> {
     let line = text.lines().find(|line| line.starts_with(RUNTIME))?;
     let id = line.split(" | ").find_map(|field| field.trim().strip_prefix("sessionId="))?;
     Some(id).filter(|id| !id.is_empty())
+}
+
+/// What a user message says: its text, or the texts of its parts; `None` where it has neither.
+pub fn said(content: &Value) -> Option<UserText> {
+    match content {
+        Value::String(text) => Some(user_text(text)),
+        Value::Array(parts) => {
+            let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
+            Some(user_text(&texts.join("\n")))
+        }
+        _ => None,
+    }
 }
 
 /// The command that a user's words are (as [`UserText::Said`] has them): `/good` or `/bad`, and

@@ -13,6 +13,8 @@ pub enum Shape {
     Tiny,
     /// 8 layers of width 256, 10M weights.
     S,
+    /// 12 layers of width 512, 42M weights.
+    M,
     /// That of Qwen3-0.6B.
     Qwen3Small,
     /// That of Qwen3-4B.
@@ -26,12 +28,13 @@ impl FromStr for Shape {
         match text {
             "tiny" => Ok(Self::Tiny),
             "s" => Ok(Self::S),
+            "m" => Ok(Self::M),
             "0.6b" => Ok(Self::Qwen3Small),
             "4b" => Ok(Self::Qwen3Medium),
             _ => Err(ConfigError {
                 key: "shape",
                 got: text.to_owned(),
-                expected: "tiny, s, 0.6b or 4b",
+                expected: "tiny, s, m, 0.6b or 4b",
             }),
         }
     }
@@ -42,6 +45,7 @@ impl fmt::Display for Shape {
         f.write_str(match self {
             Self::Tiny => "tiny",
             Self::S => "s",
+            Self::M => "m",
             Self::Qwen3Small => "0.6b",
             Self::Qwen3Medium => "4b",
         })
@@ -183,5 +187,79 @@ impl FollowConfig {
         require(rate, "rate", self.rate, "turns a second, up to 1,000")?;
         require((1..=3_600).contains(&self.seconds), "seconds", self.seconds, "1 to 3,600")?;
         require((1..=100_000).contains(&self.sessions), "sessions", self.sessions, "1 to 100,000")
+    }
+}
+
+/// Which weights a training step changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrainedPart {
+    /// All of them.
+    #[default]
+    All,
+    /// A LoRA adapter's.
+    Lora,
+}
+
+impl FromStr for TrainedPart {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "all" => Ok(Self::All),
+            "lora" => Ok(Self::Lora),
+            _ => Err(ConfigError { key: "mode", got: text.to_owned(), expected: "all or lora" }),
+        }
+    }
+}
+
+impl fmt::Display for TrainedPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+            Self::Lora => "lora",
+        })
+    }
+}
+
+/// Configuration of `bench train`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainBenchConfig {
+    /// Where the model is computed.
+    pub device: DeviceChoice,
+    /// What it is computed in.
+    pub dtype: DtypeChoice,
+    /// The random model's shape.
+    pub shape: Shape,
+    /// What is trained.
+    pub mode: TrainedPart,
+    /// Rank of the adapter.
+    pub rank: usize,
+    /// Sequences of a step.
+    pub batch: usize,
+    /// Tokens of each.
+    pub length: usize,
+    /// Of those, tokens that all of them begin with.
+    pub shared: usize,
+    /// Whether each sequence has rows of its own all the same.
+    pub unshared: bool,
+    /// Rows that are computed together.
+    pub rows: usize,
+    /// Steps that are timed, after one that is not.
+    pub steps: usize,
+}
+
+impl TrainBenchConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first key whose value cannot be worked with.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        require((1..=1024).contains(&self.rank), "rank", self.rank, "1 to 1024")?;
+        require((1..=1024).contains(&self.batch), "batch", self.batch, "1 to 1024")?;
+        require((2..=32_768).contains(&self.length), "length", self.length, "2 to 32768")?;
+        let shared = self.shared < self.length;
+        require(shared, "shared", self.shared, "below the length of a sequence")?;
+        require(self.rows > 0, "rows", self.rows, "at least 1")?;
+        require((1..=1000).contains(&self.steps), "steps", self.steps, "1 to 1000")
     }
 }

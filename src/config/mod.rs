@@ -17,7 +17,9 @@ mod score;
 mod serve;
 mod train;
 
-pub use bench::{BenchConfig, FollowConfig, PlaceConfig, Shape, TalkSize};
+pub use bench::{
+    BenchConfig, FollowConfig, PlaceConfig, Shape, TalkSize, TrainBenchConfig, TrainedPart,
+};
 pub use collect::CollectConfig;
 pub use deploy::DeployConfig;
 pub use device::{DeviceChoice, DtypeChoice};

@@ -38,6 +38,6 @@ impl Looked {
 }
 
 /// Whether a rollout is one that is judged.
-pub fn is_wanted(rollout: &Rollout) -> bool {
+fn is_wanted(rollout: &Rollout) -> bool {
     rollout.kind == TurnKind::Main && rollout.closed_by.is_some() && rollout.has_evidence()
 }

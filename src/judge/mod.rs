@@ -24,7 +24,7 @@ use crate::rollout::{HintVote, Rated, Rating, TurnId, Vote};
 
 pub use docket::Docket;
 pub use exchange::{Exchange, Unreadable};
-pub use looked::{Looked, is_wanted};
+pub use looked::Looked;
 pub use prompts::{HINT as HINT_PROMPT, SCORE as SCORE_PROMPT};
 pub use rules::Verdict;
 

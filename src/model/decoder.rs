@@ -134,6 +134,19 @@ impl Decoder {
         Ok(self)
     }
 
+    /// The same model in the precision that training computes in, for an optimizer that keeps f32
+    /// masters of its own and rounds them to it after every update. Gradients are handed out in
+    /// f32 whatever the precision. An adapter is best put beside the copy: it then stays f32.
+    pub fn compute_copy(&self, precision: Precision) -> Self {
+        let mut copy = self.clone();
+        let dtype = match precision {
+            Precision::F32 => FloatDType::F32,
+            Precision::Bf16 => FloatDType::BF16,
+        };
+        copy.replace(&mut Cast(dtype));
+        copy
+    }
+
     /// Replaces every tensor, block by block.
     fn replace(&mut self, each: &mut impl Each) {
         self.embedding = each.tensor(&self.embedding);

@@ -39,17 +39,13 @@ impl<R: Part> Finder<R> {
 
     /// The rows of one turn.
     pub fn find(&mut self, turn: TurnId) -> Sought<R> {
-        let found = self.tail.find();
-        let mut sought = Sought { rows: Vec::new(), broken: found.broken };
-        for segment in found.segments {
-            match footer(&segment.path(), R::TABLE) {
-                Ok(footer) => {
-                    self.tail.read(&segment);
-                    self.ranges.push((segment, range(&footer)));
-                }
-                Err(error) => sought.broken.extend(self.tail.unread(&segment, error)),
-            }
-        }
+        let ranges = &mut self.ranges;
+        let broken = self.tail.visit(|segment| {
+            let footer = footer(&segment.path(), R::TABLE)?;
+            ranges.push((segment.clone(), range(&footer)));
+            Ok(())
+        });
+        let mut sought = Sought { rows: Vec::new(), broken };
         for (segment, range) in self.ranges.iter().rev() {
             if range.is_some_and(|(first, last)| turn < first || last < turn) {
                 continue;

@@ -86,35 +86,18 @@ impl<R: Part> Tail<R> {
     /// The rows that were not seen before, all at once: for tables whose rows are small. What
     /// cannot be read is reported, never fatal.
     pub fn poll(&mut self) -> Polled<R> {
-        let found = self.find();
-        let mut polled = Polled { rows: Vec::new(), broken: found.broken };
-        for segment in found.segments {
-            match read_file::<R>(&segment.path()) {
-                Ok(mut rows) => {
-                    self.read(&segment);
-                    polled.rows.append(&mut rows);
-                }
-                Err(error) => polled.broken.extend(self.unread(&segment, error)),
-            }
-        }
-        polled
+        let mut all = Vec::new();
+        let broken = self.visit(|segment| {
+            all.append(&mut read_file::<R>(&segment.path())?);
+            Ok(())
+        });
+        Polled { rows: all, broken }
     }
-}
 
-impl<R: Part> Tail<R> {
     /// Hands the rows of the segments that were not seen before to `take`, a few at a time. Gives
     /// what could not be read: its rows come again, from the first, once it is mended.
     pub fn each(&mut self, mut take: impl FnMut(Vec<R>)) -> Vec<StoreError> {
-        let mut found = self.find();
-        for segment in found.segments {
-            let batches = rows::<R>(&segment.path());
-            let read = || batches?.try_for_each(|batch| batch.map(&mut take));
-            match read() {
-                Ok(()) => self.read(&segment),
-                Err(error) => found.broken.extend(self.unread(&segment, error)),
-            }
-        }
-        found.broken
+        self.visit(|segment| rows::<R>(&segment.path())?.try_for_each(|batch| batch.map(&mut take)))
     }
 }
 
@@ -149,6 +132,21 @@ impl<R> Tail<R> {
             found.segments.extend(numbers.into_iter().map(segment));
         }
         found
+    }
+
+    /// Has `look` read each segment that was not seen before. Gives what could not be read.
+    pub(super) fn visit(
+        &mut self,
+        mut look: impl FnMut(&Segment) -> Result<(), StoreError>,
+    ) -> Vec<StoreError> {
+        let mut found = self.find();
+        for segment in found.segments {
+            match look(&segment) {
+                Ok(()) => self.read(&segment),
+                Err(error) => found.broken.extend(self.unread(&segment, error)),
+            }
+        }
+        found.broken
     }
 
     /// Remembers that a segment was read.

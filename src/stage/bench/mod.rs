@@ -9,6 +9,7 @@
 mod parity;
 mod place;
 mod speed;
+mod train;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ use burn::tensor::Device;
 pub use parity::{Parity, parity};
 pub use place::{Calibration, Follow, Place, Wrong, follow, place};
 pub use speed::{DecodeSpeed, Speed, speed};
+pub use train::{TrainSpeed, train};
 
 use crate::config::{BenchConfig, Shape};
 use crate::engine::{Emitted, Engine, EngineError, GenerateRequest, Generation, SampledToken};
@@ -83,6 +85,7 @@ fn shape_config(shape: Shape) -> Result<ModelConfig, ModelError> {
     let [hidden, layers, heads, kv_heads, head_dim, inner, vocab] = match shape {
         Shape::Tiny => [64, 2, 4, 2, 16, 128, 256],
         Shape::S => [256, 8, 8, 4, 64, 768, 8192],
+        Shape::M => [512, 12, 8, 4, 64, 1536, 8192],
         Shape::Qwen3Small => [1024, 28, 16, 8, 128, 3072, 151_936],
         Shape::Qwen3Medium => [2560, 36, 32, 8, 128, 9728, 151_936],
     };

@@ -121,7 +121,7 @@ pub async fn speed(config: &BenchConfig) -> Result<Speed, BenchError> {
 }
 
 /// Weights of the matrices that every token is multiplied with, the head aside.
-fn matrix_weights(model: &ModelConfig) -> usize {
+pub(super) fn matrix_weights(model: &ModelConfig) -> usize {
     let matrices = model.parameters().into_iter().filter(|spec| spec.shape.len() == 2);
     matrices.filter(|spec| spec.shape[0] != model.vocab_size).map(|spec| spec.len()).sum()
 }

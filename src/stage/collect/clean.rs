@@ -264,9 +264,10 @@ fn flatten(content: &Value) -> String {
 
 /// What the user typed, where something else stands beside it.
 fn typed(content: &Value) -> Option<String> {
-    let parts = content.as_array().filter(|_| !only_text(content))?;
-    let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
-    match client::user_text(&texts.join("\n")) {
+    if !content.is_array() || only_text(content) {
+        return None;
+    }
+    match client::said(content)? {
         UserText::Said { text, .. } => Some(text),
         _ => None,
     }

@@ -62,18 +62,7 @@ impl Command {
 
 /// What a message of the user's says; `None` if it is another's.
 fn said(message: &Value) -> Option<UserText> {
-    if message["role"] != "user" {
-        return None;
-    }
-    let text = match &message["content"] {
-        Value::String(text) => client::user_text(text),
-        Value::Array(parts) => {
-            let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
-            client::user_text(&texts.join("\n"))
-        }
-        _ => return None,
-    };
-    Some(text)
+    client::said(&message["content"]).filter(|_| message["role"] == "user")
 }
 
 /// Whether the model said something in it. What a command or a heartbeat was answered is no reply.

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use burn::tensor::FloatDType;
+
 use super::adamw::{AdamW, clip_factor, sum_of_squares};
 use super::error::TrainError;
 use super::figures::Figures;
@@ -13,8 +15,8 @@ use super::samples::Sample;
 use crate::config::TrainConfig;
 use crate::loss::{Outputs, slope};
 use crate::model::{
-    Adapter, Answers, Decoder, Differentiation, Gradients, Pack, Parameter, Parameters, SaveDtype,
-    Sequence, Slopes, Support, backward, forward, plan,
+    Adapter, Answers, Decoder, Differentiation, Gradients, Pack, Parameter, Parameters, Precision,
+    SaveDtype, Sequence, Slopes, Support, backward, forward, plan,
 };
 use crate::rollout::Rejection;
 
@@ -25,7 +27,10 @@ pub struct Learner {
     masters: Decoder,
     /// What is trained in place of the masters.
     adapter: Option<Adapter>,
-    /// What the model computes with: the masters, and the adapter.
+    /// The masters in the precision that is computed in.
+    rounded: Decoder,
+    precision: Precision,
+    /// What computes: `rounded`, with the adapter.
     decoder: Decoder,
     teacher: Option<Decoder>,
     reference: Option<Decoder>,
@@ -67,7 +72,7 @@ struct Packed {
 }
 
 impl Learner {
-    /// A learner of a model, or of an adapter beside it.
+    /// A learner of a model, or of an adapter beside it, that computes in f32.
     ///
     /// # Errors
     /// The adapter does not fit the model.
@@ -77,7 +82,29 @@ impl Learner {
         optimizer: AdamW,
     ) -> Result<Self, TrainError> {
         let decoder = attached(&masters, adapter.as_ref())?;
-        Ok(Self { masters, adapter, decoder, teacher: None, reference: None, optimizer })
+        let (rounded, precision) = (masters.clone(), Precision::F32);
+        let (teacher, reference) = (None, None);
+        Ok(Self { masters, adapter, rounded, precision, decoder, teacher, reference, optimizer })
+    }
+
+    /// The same learner, computing in another precision. The masters stay f32: one step is far
+    /// below what bf16 can tell apart.
+    ///
+    /// # Errors
+    /// The adapter does not fit the model.
+    pub fn computing_in(mut self, precision: Precision) -> Result<Self, TrainError> {
+        self.precision = precision;
+        self.round()?;
+        Ok(self)
+    }
+
+    fn round(&mut self) -> Result<(), TrainError> {
+        self.rounded = match self.precision {
+            Precision::F32 => self.masters.clone(),
+            Precision::Bf16 => self.masters.compute_copy(Precision::Bf16),
+        };
+        self.decoder = attached(&self.rounded, self.adapter.as_ref())?;
+        Ok(())
     }
 
     /// With versions whose weights do not change: the teacher of `topk` and `hybrid` (the weights
@@ -269,18 +296,19 @@ impl Learner {
         self.optimizer.begin_step();
         for (name, grad) in gradient {
             let Some(parameter) = parameters.remove(&name) else { continue };
-            let grad = Parameter::new(grad.shape, grad.values.mul_scalar(factor));
+            let grad =
+                Parameter::new(grad.shape, grad.values.cast(FloatDType::F32).mul_scalar(factor));
             let updated = self.optimizer.update(&name, parameter, grad)?;
             parameters.insert(name, updated);
         }
         if let Some(adapter) = &mut self.adapter {
             let settings = adapter.settings();
             *adapter = Adapter::from_parameters(settings, &parameters, self.masters.config())?;
-        } else {
-            self.masters = self.masters.with_parameters(parameters)?;
+            self.decoder = attached(&self.rounded, Some(adapter))?;
+            return Ok(());
         }
-        self.decoder = attached(&self.masters, self.adapter.as_ref())?;
-        Ok(())
+        self.masters = self.masters.with_parameters(parameters)?;
+        self.round()
     }
 
     /// The share of trained weights that differ; `None` if one of the new ones is not finite.

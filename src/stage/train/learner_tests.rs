@@ -269,6 +269,20 @@ fn an_adapter_learns_beside_a_base_that_stays() {
 }
 
 #[test]
+fn in_bf16_the_masters_take_steps_that_bf16_could_not_tell_apart() {
+    let exact = Learner::new(model(), None, optimizer(1e-6)).unwrap();
+    let rounded = exact.clone().computing_in(Precision::Bf16).unwrap();
+    let batch = batch(exact.decoder());
+    let (next, figures) = learned(&rounded, &batch, &config(Method::Combine));
+    assert!(metric(&figures, "weights_changed") > 0.5, "{figures:?}");
+    let moved = furthest(&weights(&rounded), &weights(&next));
+    assert!(moved > 0.0 && moved < 1e-5, "{moved}");
+    let (_, in_f32) = learned(&exact, &batch, &config(Method::Combine));
+    let norms = [metric(&figures, "grad_norm"), metric(&in_f32, "grad_norm")];
+    assert!((norms[0] - norms[1]).abs() < 0.05 * norms[1], "{norms:?}");
+}
+
+#[test]
 fn an_extreme_advantage_is_capped_and_counted() {
     let learner = learner();
     let mut batch = batch(learner.decoder());

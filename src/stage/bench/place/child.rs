@@ -97,7 +97,7 @@ impl Drop for Child {
 }
 
 /// `VmHWM` of a process.
-fn peak_rss_mib(id: u32) -> Option<f64> {
+pub(in crate::stage::bench) fn peak_rss_mib(id: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -105,7 +105,7 @@ fn peak_rss_mib(id: u32) -> Option<f64> {
 }
 
 /// User and system time of a process, which Linux tells in hundredths of a second.
-fn cpu_seconds(id: u32) -> Option<f64> {
+pub(in crate::stage::bench) fn cpu_seconds(id: u32) -> Option<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // The second field is the program's name in brackets, which may hold anything.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);

@@ -24,6 +24,7 @@ use crate::store::{Store, Table, Writer, rows};
 
 use calibrate::calibrate;
 use child::Child;
+pub(super) use child::{cpu_seconds, peak_rss_mib};
 use talk::{Talk, Truth, digest_of};
 
 /// The sessions begin so long ago.
