@@ -13,7 +13,7 @@ use super::learner::Learner;
 use crate::config::{TrainConfig, TrainedWeights};
 use crate::events::emit;
 use crate::events::train::{HeadTaken, MomentsGone};
-use crate::model::{Adapter, Decoder, LoraSettings};
+use crate::model::{Adapter, Decoder, LoraSettings, Precision};
 use crate::rollout::Version;
 use crate::weights::{Draft, OPTIMIZER_FILE, Registry};
 
@@ -87,7 +87,7 @@ pub fn load(
     registry: &Registry,
     version: Version,
     config: &TrainConfig,
-    device: &Device,
+    (device, precision): (&Device, Precision),
 ) -> Result<(Learner, State), TrainError> {
     let _held = registry.hold(version)?;
     let dir = registry.dir(version);
@@ -116,10 +116,11 @@ pub fn load(
         emit(MomentsGone { version: version.0 });
     }
     emit(HeadTaken { version: version.0, updates: optimizer.updates() });
-    let frozen = |version| frozen(registry, version, device);
+    let frozen = |version| frozen(registry, version, (device, precision));
     let teacher = config.teacher_version.filter(|_| config.method.has_own_teacher());
     let reference = config.has_reference().then_some(config.reference_version);
     let learner = Learner::new(masters, adapter, optimizer)?
+        .computing_in(precision)?
         .beside(teacher.map(frozen).transpose()?, reference.map(frozen).transpose()?);
     Ok((learner, state))
 }
@@ -134,11 +135,19 @@ fn verified(registry: &Registry, version: Version) -> Result<(), TrainError> {
 }
 
 /// A version whose weights do not change.
-fn frozen(registry: &Registry, version: u64, device: &Device) -> Result<Decoder, TrainError> {
+fn frozen(
+    registry: &Registry,
+    version: u64,
+    (device, precision): (&Device, Precision),
+) -> Result<Decoder, TrainError> {
     let version = Version(version);
     let _held = registry.hold(version)?;
     verified(registry, version)?;
-    Ok(Decoder::load(&registry.dir(version), device)?)
+    let decoder = Decoder::load(&registry.dir(version), device)?;
+    Ok(match precision {
+        Precision::F32 => decoder,
+        Precision::Bf16 => decoder.compute_copy(precision),
+    })
 }
 
 fn optimizer(

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::error::TrainError;
-use crate::config::{DeviceChoice, DtypeChoice, TrainConfig, TrainedWeights};
+use crate::config::{DeviceChoice, TrainConfig, TrainedWeights};
 use crate::model::{ModelConfig, Placement, Precision, Projection};
 use crate::rollout::Version;
 use crate::weights::{CONFIG, Registry};
@@ -72,8 +72,7 @@ fn kinds(
     let workers = config.workers as u64;
     let longest = config.train_tokens_max.min(model.positions_max);
     let rows = config.pack_tokens.max(longest) as u64;
-    let is_rounded = placement.precision == Precision::Bf16 && config.dtype != DtypeChoice::F32;
-    let rounded = if is_rounded && placement.name != "cpu" { 2 * all } else { 0 };
+    let rounded = if placement.precision == Precision::Bf16 { 2 * all } else { 0 };
     let frozen = u64::from(config.has_reference())
         + u64::from(config.method.has_own_teacher() && config.teacher_version.is_some());
     let kinds = [

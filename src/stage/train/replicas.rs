@@ -8,7 +8,7 @@ use super::error::TrainError;
 use super::learner::{Controls, Learner, Outcome};
 use super::reduce::{AllReduce, Alone, Collective, Shared};
 use super::samples::Sample;
-use crate::config::{DtypeChoice, TrainConfig};
+use crate::config::TrainConfig;
 use crate::events::emit;
 use crate::events::train::DeviceFound;
 use crate::model::Placement;
@@ -59,9 +59,10 @@ impl Replicas {
         let mut learners = Vec::new();
         let mut state = State::default();
         for device in devices {
-            let Placement { device, name, reason, .. } = Placement::find(device, DtypeChoice::F32)?;
-            emit(DeviceFound { device: name, reason });
-            let (learner, stood) = checkpoint::load(registry, version, config, &device)?;
+            let placement = Placement::find(device, config.dtype)?;
+            emit(DeviceFound { device: placement.name, reason: placement.reason });
+            let place = (&placement.device, placement.precision);
+            let (learner, stood) = checkpoint::load(registry, version, config, place)?;
             learners.push(learner);
             state = stood;
         }
