@@ -96,7 +96,7 @@ async fn a_step_that_explodes_is_skipped_and_the_next_one_is_taken() {
         ..fixture.config(Method::Opd, 1)
     };
     assert_eq!(fixture.train(&config).await.unwrap().version, 5);
-    let huge = fixture.turns(1, &Feedback { score: 0, gap: Some(&[10.0; 4]) }).remove(0);
+    let huge = fixture.turns(1, &Feedback { score: 0, gap: Some(&[-10.0; 4]) }).remove(0);
     fixture.turns(1, &small);
     // the bound stands in the version: another process knows it
     let summary = fixture.train(&config).await.unwrap();

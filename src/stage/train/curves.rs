@@ -71,7 +71,7 @@ impl Curves {
     }
 
     fn draw(&mut self, home: &Home, step: &Step) -> std::io::Result<()> {
-        // by optimizer updates, where those are counted, so that steps between versions have a place
+        // by optimizer updates, where they are counted: steps between versions have a place
         let updates = step.metrics.iter().find(|(name, _)| name == "updates");
         let place = updates.map(|(_, updates)| *updates as u64);
         let Some(place) = place.or(step.version.map(|version| version.0)) else { return Ok(()) };

@@ -71,7 +71,11 @@ pub enum TrainError {
         detail: String,
     },
     /// A step does not fit into a device's memory.
-    #[error("a step needs about {} MB on {device}, which has {} MB free", needs / 1_000_000, free / 1_000_000)]
+    #[error(
+        "a step needs about {} MB on {device}, which has {} MB free",
+        needs / 1_000_000,
+        free / 1_000_000
+    )]
     TooLarge {
         /// The device.
         device: String,
@@ -130,7 +134,8 @@ impl Explain for TrainError {
             Self::Model(error) => return error.hint(),
             Self::Render(error) => return error.hint(),
             Self::Examples(_) => {
-                "one JSON object a line: {\"messages\": [… the last one the assistant's], \"tools\": […]}"
+                "one JSON object a line, with `messages` that end with the assistant's, and `tools` \
+                 if there are any"
             }
             Self::Locked { .. } => "one trainer works on a home at a time: stop the other one",
             Self::Io { .. } => "check the permissions and the free space of --home",
@@ -143,8 +148,8 @@ impl Explain for TrainError {
                  goes on meanwhile"
             }
             Self::TooLarge { .. } => {
-                "use --weights lora, or a smaller --pack-tokens and --train-tokens-max; `openclaw-rl \
-                 --dry-run train` shows what needs how much"
+                "use --weights lora, or a smaller --pack-tokens and --train-tokens-max; \
+                 `openclaw-rl --dry-run train` shows what needs how much"
             }
             Self::Unfit { hint, .. } => return Some(hint.clone()),
             Self::Device { .. } | Self::Panicked { .. } | Self::ReplicaGone { .. } => {

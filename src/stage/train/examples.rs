@@ -64,6 +64,12 @@ pub struct Examples {
     order: Option<(Cursor, Vec<usize>)>,
 }
 
+/// The ids of a conversation, and the parts of them that the assistant says.
+struct Rendered {
+    tokens: Vec<u32>,
+    spans: Vec<(usize, usize)>,
+}
+
 /// What a look at the file came to.
 #[derive(Debug, Default)]
 pub struct Taken {
@@ -171,7 +177,7 @@ impl Examples {
         let Some(messages) = messages.filter(|messages| messages.len() > 1) else {
             return Err(wrong("expected `messages` that end with the assistant's".to_owned()));
         };
-        let (tokens, spans) = spans(&self.renderer, messages, example.get("tools"))
+        let Rendered { tokens, spans } = rendered(&self.renderer, messages, example.get("tools"))
             .map_err(|error| wrong(chain(&error)))?;
         let Some(&(response_start, _)) = spans.first() else {
             return Err(wrong("the template hides what the assistant says".to_owned()));
@@ -188,11 +194,11 @@ impl Examples {
 
 /// The ids of a conversation, and which of them the assistant says, the end of each of its turns
 /// included. What stands after its last word is left out.
-fn spans(
+fn rendered(
     renderer: &Renderer,
     messages: &[Value],
     tools: Option<&Value>,
-) -> Result<(Vec<u32>, Vec<(usize, usize)>), RenderError> {
+) -> Result<Rendered, RenderError> {
     let told = Told { begin_reply: false, template: &Map::new() };
     let mut tokens = renderer.prompt_told(messages, tools, told)?;
     let mut spans: Vec<(usize, usize)> = Vec::new();
@@ -213,7 +219,7 @@ fn spans(
         }
     }
     tokens.truncate(spans.last().map_or(0, |(_, to)| *to));
-    Ok((tokens, spans))
+    Ok(Rendered { tokens, spans })
 }
 
 /// A sample that is nothing but a target.
@@ -253,7 +259,7 @@ mod tests {
     }
 
     fn chat(turns: &[&str]) -> String {
-        let role = |at: usize| if at % 2 == 0 { "user" } else { "assistant" };
+        let role = |at: usize| if at.is_multiple_of(2) { "user" } else { "assistant" };
         let messages: Vec<Value> = (turns.iter().enumerate())
             .map(|(at, text)| serde_json::json!({"role": role(at), "content": text}))
             .collect();

@@ -171,8 +171,8 @@ impl Collective {
 
     /// The parts of one replica on each of these devices; `None` where NCCL is not installed.
     pub fn among(devices: &[Device]) -> Option<Vec<Self>> {
-        let has = |place: &&str| std::path::Path::new(place).join("libnccl.so.2").exists();
-        let there = cfg!(feature = "cuda-unfused") && Self::PLACES.iter().any(|p| has(&p));
+        let has = |place: &str| std::path::Path::new(place).join("libnccl.so.2").exists();
+        let there = cfg!(feature = "cuda-unfused") && Self::PLACES.iter().any(|place| has(place));
         let one = |shared| Self { shared, devices: devices.to_vec() };
         there.then(|| Shared::among(devices.len()).into_iter().map(one).collect())
     }

@@ -5,6 +5,7 @@
 //! their optimizer state; and the bases of the adapters among all these. Of the others the manifest
 //! stays.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::TrainConfig;
@@ -63,8 +64,8 @@ impl Retention {
         keeping: &Keeping,
     ) -> Result<(usize, u64), WeightsError> {
         for version in registry.versions()? {
-            if !self.facts.contains_key(&version) {
-                self.facts.insert(version, Facts::of(&registry.manifest(version)?));
+            if let Entry::Vacant(place) = self.facts.entry(version) {
+                place.insert(Facts::of(&registry.manifest(version)?));
             }
         }
         let state = registry.state()?;

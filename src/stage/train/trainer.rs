@@ -26,7 +26,7 @@ use crate::events::{emit, now_us};
 use crate::render::Renderer;
 use crate::rollout::{RejectedTurn, Rejection, Step, TrainedTurn, TurnState, Version};
 use crate::store::{Store, Writer};
-use crate::weights::{NewVersion, Registry, WeightsError};
+use crate::weights::{NewVersion, Registry, RegistryState, WeightsError};
 
 /// What a look at the store came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,7 @@ pub struct Trainer {
     pub(super) replicas: Replicas,
     pub(super) state: State,
     pub(super) head: Version,
+    live: Version,
     pub(super) steps: u64,
     pub(super) trained: u64,
     pub(super) skipped: usize,
@@ -88,7 +89,7 @@ impl Trainer {
         let registry = Registry::open(home)?;
         let is_stopped = || shutdown.is_cancelled();
         registry.ensure_model(config.model.as_deref(), &config.hub, &is_stopped)?;
-        let head = registry.head()?;
+        let RegistryState { head, live, .. } = registry.state()?;
         memory::require(&registry, head, &config)?;
         let (replicas, state) = Replicas::load(&registry, head, &config)?;
         let model = replicas.first().decoder().config();
@@ -127,6 +128,7 @@ impl Trainer {
             replicas,
             state,
             head,
+            live,
             shutdown,
         };
         trainer.pool.head(trainer.registry.lineage(head)?);
@@ -183,7 +185,7 @@ impl Trainer {
         if let Some(why) = self.halted.clone() {
             return Ok(self.idle(&format!("stopped: {why}")));
         }
-        if let Some(waiting) = self.too_far_ahead()? {
+        if let Some(waiting) = self.too_far_ahead() {
             return Ok(self.idle(&waiting));
         }
         let wait_us_max = self.config.max_wait_s.map(|s| i64::try_from(s).unwrap_or(i64::MAX));
@@ -206,14 +208,10 @@ impl Trainer {
     }
 
     /// While it follows the store: whether enough versions wait to go live already.
-    fn too_far_ahead(&self) -> Result<Option<String>, TrainError> {
-        if !self.config.follow {
-            return Ok(None);
-        }
-        let live = self.registry.state()?.live;
-        let ahead = self.pool.behind(live);
-        let waits = ahead >= self.config.versions_ahead_max;
-        Ok(waits.then(|| format!("waiting: version {} is not live yet", self.head)))
+    fn too_far_ahead(&self) -> Option<String> {
+        let ahead = self.pool.behind(self.live);
+        let waits = self.config.follow && ahead >= self.config.versions_ahead_max;
+        waits.then(|| format!("waiting: version {} is not live yet", self.head))
     }
 
     fn note_rejections(&mut self, rejected: &[RejectedTurn]) -> Result<(), TrainError> {
@@ -243,7 +241,8 @@ impl Trainer {
     /// Loads the head anew, if it is another one than this process left (a version was refused, or
     /// rolled back).
     pub(super) fn follow_head(&mut self) -> Result<(), TrainError> {
-        let head = self.registry.head()?;
+        let RegistryState { head, live, .. } = self.registry.state()?;
+        self.live = live;
         if head != self.head {
             (self.replicas, self.state) = Replicas::load(&self.registry, head, &self.config)?;
             self.head = head;
