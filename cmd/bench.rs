@@ -28,6 +28,8 @@ enum What {
     Parity(Flags),
     /// Time and memory of training steps
     Train(TrainFlags),
+    /// How far a device's gradients are from those of the CPU in f32; exit code 1 if too far
+    TrainParity(TrainFlags),
     /// Time and memory of placing recorded turns in their sessions, and whether it is right; exit
     /// code 1 if not
     Place(PlaceFlags),
@@ -234,6 +236,12 @@ pub fn cmd_bench(global: &Global, args: &BenchArgs) -> Result<Option<Value>, Fau
             judged(summary, parity.within, too_far)
         }
         What::Train(flags) => edge::summary(&bench::train(&flags.config()?)?),
+        What::TrainParity(flags) => {
+            let parity = bench::train_parity(&flags.config()?)?;
+            let summary = edge::summary(&parity)?;
+            let too_far = format!("{} in {} is too far from the CPU", parity.device, parity.dtype);
+            judged(summary, parity.within, too_far)
+        }
         What::Place(flags) => {
             let place = bench::place(&flags.config()?)?;
             let summary = edge::summary(&place)?;

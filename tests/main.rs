@@ -4,6 +4,7 @@ mod bench;
 mod cli;
 mod collect;
 mod deploy;
+mod deploy_gate;
 mod families;
 mod golden;
 mod hint;

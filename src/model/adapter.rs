@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 
 use super::config::Keys;
@@ -242,8 +242,17 @@ fn half_names((layer, projection): Place) -> [String; 2] {
     HALVES.map(|half| format!("{PREFIX}{module}.{half}"))
 }
 
-/// Puts an addition (or its gradient) into `parameters`.
-pub(super) fn give(added: LowRank, place: Place, parameters: &mut Parameters) {
+/// Puts the gradients of an addition's halves into `parameters`, as PEFT stores them: `[rank, in]`
+/// and `[out, rank]`.
+pub(super) fn give_stored(halves: [Tensor<2>; 2], place: Place, parameters: &mut Parameters) {
+    for (name, half) in half_names(place).into_iter().zip(halves) {
+        let half = half.cast(FloatDType::F32);
+        parameters.insert(name, Parameter::from_rows(half));
+    }
+}
+
+/// Puts an addition into `parameters`.
+fn give(added: LowRank, place: Place, parameters: &mut Parameters) {
     for (name, half) in half_names(place).into_iter().zip([added.down, added.up]) {
         parameters.insert(name, Parameter::from_input_major(half));
     }

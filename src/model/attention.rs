@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use burn::tensor::activation::softmax;
-use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
+use super::fused::causal_softmax;
 use super::pack::Pack;
 
 /// Where the keys and values that a token attends to come from.
@@ -151,8 +151,7 @@ pub fn attend_chunk(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, offset: usize) -> 
     let scale = 1.0 / (head_dim as f64).sqrt();
     let rows = group_rows(q, kv_heads).mul_scalar(scale);
     let scores = rows.matmul(k.permute([1, 2, 0]));
-    let scores = hide_future(scores.cast(FloatDType::F32), n, heads / kv_heads, offset);
-    let weights = softmax(scores, 2).cast(v.dtype());
+    let weights = causal_softmax(scores, heads / kv_heads, offset).cast(v.dtype());
     let attended = weights.matmul(v.swap_dims(0, 1));
     ungroup_rows(attended, n, heads)
 }

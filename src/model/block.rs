@@ -1,13 +1,13 @@
 //! One layer of the decoder: what comes before attention, and what comes after.
 
-use burn::tensor::activation::silu;
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::Tensor;
 
+use super::fused;
 use super::linear::{Linear, Projection};
 use super::matrix::Matrix;
 use super::parameters::{INPUT_NORM, KEY_NORM, POST_NORM, QUERY_NORM, block_name};
 use super::rope::Rotation;
-use super::{ModelConfig, ModelError, Parameter, Parameters, adapter};
+use super::{ModelConfig, ModelError, Parameter, Parameters};
 
 /// One layer.
 #[derive(Clone, Debug)]
@@ -60,21 +60,39 @@ impl Before {
         config: &ModelConfig,
         rotation: &Rotation,
     ) -> [Tensor<3>; 3] {
+        let (_, projected) = self.project(x, config);
+        self.turned(projected, config, rotation).1
+    }
+
+    /// Queries, keys and values before their norms and the rotation; and `x` again.
+    ///
+    /// # Shapes
+    /// As [`Self::forward`].
+    pub(super) fn project(
+        &self,
+        x: Tensor<2>,
+        config: &ModelConfig,
+    ) -> (Tensor<2>, [Tensor<3>; 3]) {
         let [n, _] = x.dims();
-        let eps = config.rms_norm_eps;
-        let x = rms_norm(x, &self.norm, eps);
-        let [q, k, v] = Linear::forward_each([&self.q, &self.k, &self.v], x);
-        let heads_of = |x: Tensor<2>, heads: usize, norm: Option<&Tensor<1>>| {
-            let heads = x.reshape([n, heads, config.head_dim]);
-            match norm {
-                None => heads,
-                Some(norm) => rms_norm(heads, norm, eps),
-            }
+        let (x, y) = fused::norm(x, &self.norm, config.rms_norm_eps);
+        let heads = |x: Tensor<2>, heads: usize| x.reshape([n, heads, config.head_dim]);
+        let [q, k, v] = Linear::forward_each([&self.q, &self.k, &self.v], y);
+        (x, [heads(q, config.heads), heads(k, config.kv_heads), heads(v, config.kv_heads)])
+    }
+
+    /// Queries, keys and values as attention takes them; and as they were projected again.
+    pub(super) fn turned(
+        &self,
+        [q, k, v]: [Tensor<3>; 3],
+        config: &ModelConfig,
+        rotation: &Rotation,
+    ) -> ([Tensor<3>; 3], [Tensor<3>; 3]) {
+        let turn = |x, norm: &Option<Tensor<1>>| {
+            let norm = norm.as_ref().map(|norm| (norm, config.rms_norm_eps));
+            fused::turn(x, norm, rotation)
         };
-        let q = heads_of(q, config.heads, self.q_norm.as_ref());
-        let k = heads_of(k, config.kv_heads, self.k_norm.as_ref());
-        let v = heads_of(v, config.kv_heads, None);
-        [rotation.apply(q), rotation.apply(k), v]
+        let ((q, q_turned), (k, k_turned)) = (turn(q, &self.q_norm), turn(k, &self.k_norm));
+        ([q, k, v.clone()], [q_turned, k_turned, v])
     }
 
     /// The same with every tensor replaced.
@@ -93,12 +111,28 @@ impl Before {
 impl After {
     /// # Shapes
     /// `x` and the result: `[n, hidden]`; `attended`: `[n, heads, d]`.
-    pub(super) fn forward(&self, x: Tensor<2>, attended: Tensor<3>, eps: f64) -> Tensor<2> {
+    pub(super) fn forward(
+        &self,
+        x: Tensor<2>,
+        attended: Tensor<3>,
+        config: &ModelConfig,
+    ) -> Tensor<2> {
         let [n, heads, d] = attended.dims();
-        let x = x + self.o.forward(attended.reshape([n, heads * d]));
-        let y = rms_norm(x.clone(), &self.norm, eps);
-        let [gate, up] = Linear::forward_each([&self.gate, &self.up], y);
-        x + self.down.forward(silu(gate) * up)
+        let x = self.o.forward(attended.reshape([n, heads * d])) + x;
+        let (x, gate, up) = self.gates(x, config);
+        let (_, _, passed) = fused::gated(gate, up);
+        self.down.forward(passed) + x
+    }
+
+    /// Gate and up, `[n, inner]`, of the residual stream after attention; and that again.
+    pub(super) fn gates(
+        &self,
+        x: Tensor<2>,
+        config: &ModelConfig,
+    ) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+        let (x, z) = fused::norm(x, &self.norm, config.rms_norm_eps);
+        let [gate, up] = Linear::forward_each([&self.gate, &self.up], z);
+        (x, gate, up)
     }
 
     /// The same with every tensor replaced.
@@ -111,14 +145,6 @@ impl After {
             down: self.down.map(each),
         }
     }
-}
-
-/// `x / sqrt(mean(x^2) + eps) * weight` over the last dimension; the mean in f32.
-pub(super) fn rms_norm<const D: usize>(x: Tensor<D>, weight: &Tensor<1>, eps: f64) -> Tensor<D> {
-    let dtype = x.dtype();
-    let x = x.cast(FloatDType::F32);
-    let root = x.clone().square().mean_dim(D - 1).add_scalar(eps).sqrt();
-    (x / root).cast(dtype) * weight.clone().unsqueeze()
 }
 
 type Take<'a> = dyn FnMut(&str) -> Result<Parameter, ModelError> + 'a;
@@ -165,17 +191,7 @@ impl Block {
         Ok(Self { before, after })
     }
 
-    /// Puts an adapter's tensors in this block (or their gradients) into `parameters`.
-    pub(super) fn give_added(self, layer: usize, parameters: &mut Parameters) {
-        for projection in Projection::ALL {
-            if let Some(added) = &self.linear(projection).low_rank {
-                adapter::give(added.clone(), (layer, projection), parameters);
-            }
-        }
-    }
-
-    /// Puts this block's tensors (weights, or their gradients) into `parameters`; not those of an
-    /// adapter.
+    /// Puts this block's tensors into `parameters`; not those of an adapter.
     pub(super) fn give(self, layer: usize, parameters: &mut Parameters) {
         let Self { before, after } = self;
         let norms = [

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
-use super::block::{Block, Each, rms_norm};
+use super::block::{Block, Each};
+use super::fused::norm;
 use super::matrix::Matrix;
 use super::parameters::{EMBEDDING, FINAL_NORM, HEAD};
 use super::rope::{Rope, Rotation};
@@ -184,9 +185,9 @@ impl Decoder {
         for (layer, block) in self.blocks.iter().enumerate() {
             let [q, k, v] = block.before.forward(x.clone(), &self.config, &rotation);
             let attended = attend.attend(layer, q, k, v);
-            x = block.after.forward(x, attended, self.config.rms_norm_eps);
+            x = block.after.forward(x, attended, &self.config);
         }
-        rms_norm(x, &self.norm, self.config.rms_norm_eps)
+        norm(x, &self.norm, self.config.rms_norm_eps).1
     }
 
     /// Scores of every token of the vocabulary.

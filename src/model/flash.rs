@@ -1,10 +1,10 @@
 //! The derivative of causal attention, by hand, in chunks of queries.
 //!
 //! The backward pass of FlashAttention-2 (arXiv 2307.08691, section 3.2): with S = scale q kᵀ,
-//! P = softmax(S), o = P v and D = rowsum(do ∘ o),
+//! P = softmax(S), dP = do vᵀ and D = rowsum(P ∘ dP), which is rowsum(do ∘ o),
 //!
 //! ```text
-//! dv = Pᵀ do      dP = do vᵀ      dS = P ∘ (dP − D)      dq = scale dS k      dk = scale dSᵀ q
+//! dv = Pᵀ do      dS = P ∘ (dP − D)      dq = scale dS k      dk = scale dSᵀ q
 //! ```
 //!
 //! A chunk holds whole rows of S, so P is formed again by an exact softmax, and no log-sum-exp has
@@ -12,14 +12,14 @@
 
 use std::ops::Range;
 
-use burn::tensor::activation::softmax;
 use burn::tensor::{FloatDType, Tensor};
 
 use super::Causal;
-use super::attention::{by_dimension, gathered, group_rows, hide_future, ungroup_rows};
+use super::attention::{by_dimension, gathered, group_rows, ungroup_rows};
+use super::fused::{causal_softmax, softmax_back};
 use super::pack::Pack;
 
-/// What one layer's attention was given, and what it gave.
+/// What one layer's attention was given.
 pub(super) struct Attention {
     /// `[n, heads, d]`.
     pub(super) q: Tensor<3>,
@@ -27,8 +27,6 @@ pub(super) struct Attention {
     pub(super) k: Tensor<3>,
     /// `[len, kv_heads, d]`.
     pub(super) v: Tensor<3>,
-    /// `[n, heads, d]`.
-    pub(super) out: Tensor<3>,
 }
 
 impl Attention {
@@ -45,14 +43,14 @@ impl Attention {
         if let [_] = pack.segments[..] {
             return self.backward(grad, causal);
         }
-        let Self { q, k, v, out } = self;
+        let Self { q, k, v } = self;
         let mut by_q = Vec::new();
         let (mut by_k, mut by_v) = (k.zeros_like(), v.zeros_like());
         for segment in &pack.segments {
             let own = |x: &Tensor<3>| x.clone().narrow(0, segment.rows.start, segment.rows.len());
             let keys = segment.keys();
             let (k, v) = (gathered(&k, &keys), gathered(&v, &keys));
-            let part = Self { q: own(&q), k, v, out: own(&out) };
+            let part = Self { q: own(&q), k, v };
             let [part_q, part_k, part_v] = part.backward(own(&grad), causal);
             by_q.push(part_q);
             by_k = add_ranges(by_k, part_k, &keys);
@@ -101,15 +99,14 @@ impl Attention {
         let grouped = |x: &Tensor<3>| group_rows(x.clone().narrow(0, rows.start, n), kv_heads);
         let by_head = |x: &Tensor<3>| x.clone().narrow(0, 0, seen).swap_dims(0, 1);
         let [k_t, v_t] = transposed.each_ref().map(|x| by_head(x).transpose());
-        let wide = |x: Tensor<3>| x.cast(FloatDType::F32);
         let q = grouped(&self.q).mul_scalar(scale);
         let grad = grouped(grad);
 
-        let scores = wide(q.clone().matmul(k_t));
-        let p = softmax(hide_future(scores, n, heads / kv_heads, offset + rows.start), 2);
+        let (group, before) = (heads / kv_heads, offset + rows.start);
+        let p = causal_softmax(q.clone().matmul(k_t), group, before);
         let dv = p.clone().cast(dtype).transpose().matmul(grad.clone());
-        let delta = (wide(grad.clone()) * wide(grouped(&self.out))).sum_dim(2);
-        let ds = (p * (wide(grad.matmul(v_t)) - delta)).cast(dtype);
+        let dp = grad.matmul(v_t).cast(FloatDType::F32);
+        let ds = softmax_back(p, dp, group, before).1.cast(dtype);
         let dk = ds.clone().transpose().matmul(q);
         let dq = ds.matmul(by_head(&self.k)).mul_scalar(scale);
         [ungroup_rows(dq, n, heads), dk, dv]
@@ -163,8 +160,7 @@ mod tests {
 
     fn gradients(inputs: &[Tensor<3>; 4], causal: Causal) -> [Tensor<3>; 3] {
         let [q, k, v, grad] = inputs.clone();
-        let out = Causal::default().attend(0, q.clone(), k.clone(), v.clone());
-        Attention { q, k, v, out }.backward(grad, causal)
+        Attention { q, k, v }.backward(grad, causal)
     }
 
     #[test]

@@ -21,7 +21,8 @@ fn head(weight: Vec<f32>, temperatures: Option<Vec<f32>>) -> Head {
     // In the last position one id is asked for twice.
     let ids = vec![0, 3, 6, 2, 2, 1, 5, 4, 3, 6, 1, 1];
     let wanted = Wanted { ids, width: WIDTH, temperatures };
-    Head { weight: matrix(weight, [HIDDEN, VOCAB]), wanted, rows: 3, frozen: false }
+    let weight = matrix(weight, [HIDDEN, VOCAB]);
+    Head { stored: weight.clone().transpose(), weight, wanted, rows: 3, frozen: false }
 }
 
 fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -84,7 +85,7 @@ fn answers_are_those_of_the_definition() {
     for (bound, temperatures) in [(1.0, None), (2.0, Some(TEMPERATURES.to_vec()))] {
         let case = Case::new(bound);
         let head = head(case.weight.clone(), temperatures);
-        let scored = head.forward(&matrix(case.hidden.clone(), [ROWS, HIDDEN]));
+        let scored = head.forward(&matrix(case.hidden.clone(), [ROWS, HIDDEN]), true);
         let (logprobs, entropies) = slow(&case.hidden, &case.weight, &head);
         for (found, expected) in
             [(host(scored.logprobs), logprobs), (host(scored.entropy), entropies)]
@@ -102,10 +103,11 @@ fn each_gradient_is_the_finite_difference() {
         let case = Case::new(1.5);
         let head = head(case.weight.clone(), temperatures);
         let hidden = matrix(case.hidden.clone(), [ROWS, HIDDEN]);
-        let scored = head.forward(&hidden);
+        let scored = head.forward(&hidden, true);
         let by_logprobs = matrix(case.by_logprobs.clone(), [ROWS, WIDTH]);
         let by_entropy = Tensor::from_floats(case.by_entropy.as_slice(), &Device::flex());
-        let (by_hidden, by_weight) = head.backward(&hidden, &scored, by_logprobs, Some(by_entropy));
+        let (by_hidden, by_weight) =
+            head.backward(&hidden, scored.clone(), by_logprobs, Some(by_entropy));
         // The head's gradient is that of the embedding, `[vocab, hidden]`.
         let by_weight = host(by_weight.unwrap().transpose());
         let slope = |change: &dyn Fn(&mut Case, f32)| {
@@ -134,7 +136,7 @@ fn extreme_scores_stay_finite_and_exact() {
     let mut weight = vec![0.0; HIDDEN * VOCAB];
     weight[..VOCAB].copy_from_slice(&[1e4, -1e4, 0.0, 1e4, -3e33, 1.0, 2.0]);
     let head = head(weight, None);
-    let scored = head.forward(&hidden);
+    let scored = head.forward(&hidden, true);
     let half = -(2f32.ln());
     let logprobs = host(scored.logprobs.clone());
     // The first and the fourth id share all of it: 1e8 each.
@@ -145,7 +147,8 @@ fn extreme_scores_stay_finite_and_exact() {
     }
     let by_logprobs = Tensor::ones([ROWS, WIDTH], &Device::flex());
     let by_entropy = Tensor::ones([ROWS], &Device::flex());
-    let (by_hidden, by_weight) = head.backward(&hidden, &scored, by_logprobs, Some(by_entropy));
+    let (by_hidden, by_weight) =
+        head.backward(&hidden, scored.clone(), by_logprobs, Some(by_entropy));
     assert!(host(by_hidden).iter().chain(&host(by_weight.unwrap())).all(|x| x.is_finite()));
 }
 
@@ -154,7 +157,7 @@ fn what_is_not_a_number_is_not_hidden() {
     let mut hidden = vec![0.5; ROWS * HIDDEN];
     hidden[0] = f32::NAN;
     let head = head(random(HIDDEN * VOCAB, 2, 1.0), None);
-    let scored = head.forward(&matrix(hidden, [ROWS, HIDDEN]));
+    let scored = head.forward(&matrix(hidden, [ROWS, HIDDEN]), true);
     let logprobs = host(scored.logprobs);
     assert!(logprobs[0].is_nan() && host(scored.entropy)[0].is_nan());
     assert!(logprobs[WIDTH].is_finite(), "the next row is its own");

@@ -130,17 +130,18 @@ impl Rope {
         }
         let shape = [positions.len(), 1, half];
         let tensor = |values| Tensor::from_data(TensorData::new(values, shape), device);
-        Rotation { cos: tensor(cos), sin: tensor(sin) }
+        let tensors = [tensor(cos.clone()), tensor(sin.clone())];
+        Rotation { tensors, values: Arc::new([cos, sin]) }
     }
 }
 
 /// Cosines and sines of a batch of positions.
 #[derive(Clone, Debug)]
 pub(super) struct Rotation {
-    /// `[n, 1, head_dim / 2]`.
-    cos: Tensor<3>,
-    /// `[n, 1, head_dim / 2]`.
-    sin: Tensor<3>,
+    /// `[n, 1, head_dim / 2]` each.
+    tensors: [Tensor<3>; 2],
+    /// The same on the host.
+    values: Arc<[Vec<f32>; 2]>,
 }
 
 impl Rotation {
@@ -154,11 +155,24 @@ impl Rotation {
         let x = x.cast(FloatDType::F32);
         let first = x.clone().narrow(2, 0, width / 2);
         let second = x.narrow(2, width / 2, width / 2);
+        let [cos, sin] = &self.tensors;
         let rotated = [
-            first.clone() * self.cos.clone() - second.clone() * self.sin.clone(),
-            second * self.cos.clone() + first * self.sin.clone(),
+            first.clone() * cos.clone() - second.clone() * sin.clone(),
+            second * cos.clone() + first * sin.clone(),
         ];
         Tensor::cat(rotated.to_vec(), 2).cast(dtype)
+    }
+
+    /// The transpose of [`Self::apply`]: its gradient.
+    pub(super) fn undo(&self, x: Tensor<3>) -> Tensor<3> {
+        let [cos, sin] = self.tensors.clone();
+        Self { tensors: [cos, sin.neg()], values: self.values.clone() }.apply(x)
+    }
+
+    /// Cosines and sines, `[n, head_dim / 2]`.
+    pub(super) fn values(&self) -> (&[f32], &[f32]) {
+        let [cos, sin] = &*self.values;
+        (cos, sin)
     }
 }
 

@@ -10,6 +10,7 @@ mod parity;
 mod place;
 mod speed;
 mod train;
+mod train_parity;
 
 use std::path::Path;
 
@@ -19,6 +20,7 @@ pub use parity::{Parity, parity};
 pub use place::{Calibration, Follow, Place, Wrong, follow, place};
 pub use speed::{DecodeSpeed, Speed, speed};
 pub use train::{TrainSpeed, train};
+pub use train_parity::{TrainParity, train_parity};
 
 use crate::config::{BenchConfig, Shape};
 use crate::engine::{Emitted, Engine, EngineError, GenerateRequest, Generation, SampledToken};

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::place::{cpu_seconds, peak_rss_mib};
 use super::{BenchError, broken, ids, shape_config};
-use crate::config::{TrainBenchConfig, TrainedPart};
+use crate::config::{DtypeChoice, TrainBenchConfig, TrainedPart};
 use crate::model::{
     Adapter, Decoder, Differentiation, Gradients, LoraSettings, Pack, Parameters, Placement,
     Precision, RandomWeights, Sequence, backward, forward, plan,
@@ -99,9 +99,9 @@ pub fn train(config: &TrainBenchConfig) -> Result<TrainSpeed, BenchError> {
     }
     let cpu = cpu_seconds(std::process::id()).zip(cpu);
     let tokens = config.batch * config.length;
-    let (per_weight, mode) = match config.mode {
-        TrainedPart::All => (6.0, "all"),
-        TrainedPart::Lora => (4.0, "lora"),
+    let per_weight = match config.mode {
+        TrainedPart::All => 6.0,
+        TrainedPart::Lora => 4.0,
     };
     let weights = super::speed::matrix_weights(&model) + model.vocab_size * model.hidden_size;
     Ok(TrainSpeed {
@@ -109,7 +109,7 @@ pub fn train(config: &TrainBenchConfig) -> Result<TrainSpeed, BenchError> {
         device: at.name,
         dtype: if at.precision == Precision::Bf16 { "bf16" } else { "f32" },
         shape: config.shape.to_string(),
-        mode: mode.to_owned(),
+        mode: config.mode.to_string(),
         batch: config.batch,
         length: config.length,
         shared: config.shared,
@@ -125,6 +125,14 @@ pub fn train(config: &TrainBenchConfig) -> Result<TrainSpeed, BenchError> {
     })
 }
 
+/// The weights that a device of this precision has: rounded, and f32 again.
+pub(super) fn rounded(decoder: Decoder, config: &TrainBenchConfig) -> Decoder {
+    match config.dtype {
+        DtypeChoice::Bf16 => decoder.compute_copy(Precision::Bf16).compute_copy(Precision::F32),
+        DtypeChoice::Auto | DtypeChoice::F32 => decoder,
+    }
+}
+
 /// The sequences of a step: the response is what they do not share.
 fn sequences(config: &TrainBenchConfig, decoder: &Decoder) -> Result<Vec<Sequence>, BenchError> {
     let model = decoder.config();
@@ -137,7 +145,7 @@ fn sequences(config: &TrainBenchConfig, decoder: &Decoder) -> Result<Vec<Sequenc
     (0..config.batch).map(sequence).collect()
 }
 
-fn packs(config: &TrainBenchConfig, decoder: &Decoder) -> Result<Vec<Pack>, BenchError> {
+pub(super) fn packs(config: &TrainBenchConfig, decoder: &Decoder) -> Result<Vec<Pack>, BenchError> {
     let sequences = sequences(config, decoder)?;
     let model = decoder.config();
     let new = |chosen: &[Sequence]| match config.unshared {

@@ -203,7 +203,8 @@ pub fn list(home: &Home) -> Result<Listing, DeployError> {
                 () if state.approved.contains(&version) => "approved",
                 () => "waiting",
             },
-            adapter: registry.base_of(version)?.is_some(),
+            // Of one that is damaged it is not known.
+            adapter: registry.base_of(version).is_ok_and(|base| base.is_some()),
             created_at_us: manifest.created_at_us,
             turns: manifest.step.map_or(0, |step| step.trained.len()),
             events: events.collect(),

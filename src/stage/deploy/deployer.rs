@@ -350,8 +350,16 @@ impl Deployer {
             return Ok(());
         }
         emit(VersionRegressed { version: state.live.0, found: finding.words });
-        let pair = Pair { candidate: finding.back_to, live: state.live };
-        self.roll_back(pair, Some(finding.figures)).await
+        // The weights of old versions may be gone.
+        let older = self.registry.lineage(finding.back_to)?;
+        for candidate in older {
+            let pair = Pair { candidate, live: state.live };
+            match self.roll_back(pair, Some(finding.figures.clone())).await {
+                Err(DeployError::Refused { .. }) => {}
+                done => return done,
+            }
+        }
+        Ok(())
     }
 
     /// Makes sure that every server serves the live version.

@@ -47,6 +47,7 @@ pub fn export(home: &Home, dir: &Path, version: Option<u64>) -> Result<Exported,
         Some(version) => Version(version),
         None => registry.state()?.live,
     };
+    let _held = registry.hold(version)?;
     let manifest = registry.verify(version)?;
     let failed = |reason: String| DeployError::Export { path: dir.to_owned(), reason };
     let dir = std::path::absolute(dir).map_err(|error| failed(error.to_string()))?;

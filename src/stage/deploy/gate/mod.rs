@@ -31,6 +31,8 @@ use crate::weights::Registry;
 /// Fewer turns or tokens than these say nothing; then the replies to the probes are measured.
 const TURNS_MIN: usize = 4;
 const TOKENS_MIN: usize = 64;
+/// How many of those.
+const PROBES_MEASURED: usize = 16;
 /// How much lower than a server's the priority of the gate's threads is.
 const NICE: i32 = 10;
 
@@ -139,6 +141,8 @@ impl Gate {
             return Ok(());
         }
         verdict.note("against", pair.live.0);
+        // Neither is let go while it is looked at.
+        let _held = [pair.live, pair.candidate].map(|version| self.registry.hold(version));
         let broke = |error: ModelError| DeployError::Gate { reason: chain(&error) };
         let at = Placement::find(self.config.device, DtypeChoice::Auto).map_err(broke)?;
         let (live, candidate) = match self.load(pair, &at)? {
@@ -148,23 +152,31 @@ impl Gate {
                 return Ok(());
             }
         };
-        let renderer = Renderer::open(&self.registry.dir(pair.candidate));
-        let replies = match &renderer {
-            Ok(renderer) => handle.block_on(self.ask(pair, [&live, &candidate], renderer))?,
+        let tokens: usize = samples.iter().map(|sample| sample.response.len()).sum();
+        let enough = samples.len() >= TURNS_MIN && tokens >= TOKENS_MIN;
+        if enough {
+            self.by_drift([&live, &candidate], "turns", samples, verdict)?;
+            if verdict.refused.is_some() {
+                return Ok(());
+            }
+        }
+        let renderer = match Renderer::open(&self.registry.dir(pair.candidate)) {
+            Ok(renderer) => renderer,
             Err(error) => {
-                verdict.note("probes", json!({ "skipped": chain(error) }));
-                None
+                verdict.note("probes", json!({ "skipped": chain(&error) }));
+                return Ok(());
             }
         };
-        let on_probes = replies.as_ref().map(|(_, replies)| probes::samples(&replies[0]));
-        self.by_drift([&live, &candidate], samples, on_probes, verdict)?;
-        if let Some((asked, [live, candidate])) = &replies {
-            let judged = probes::compare(asked, live, candidate);
-            verdict.refused = verdict.refused.take().or_else(|| judged.refusal());
-            verdict.note("probes", &judged);
+        let [of_live, own] = handle.block_on(self.ask(pair, [&live, &candidate], &renderer))?;
+        if !enough {
+            let said = probes::samples(&of_live, PROBES_MEASURED);
+            self.by_drift([&live, &candidate], "probes", &said, verdict)?;
         }
-        if let (Some((asked, [live, candidate])), Some(_)) = (&replies, &self.config.gate_judge) {
-            let heard = handle.block_on(opinion::ask(&self.config, asked, live, candidate));
+        let judged = probes::compare(&self.probes, &of_live, &own);
+        verdict.refused = verdict.refused.take().or_else(|| judged.refusal());
+        verdict.note("probes", &judged);
+        if self.config.gate_judge.is_some() {
+            let heard = handle.block_on(opinion::ask(&self.config, &self.probes, &of_live, &own));
             verdict.refused = verdict.refused.take().or_else(|| heard.refusal());
             verdict.note("judge", &heard);
         }
@@ -204,52 +216,38 @@ impl Gate {
         Ok(load(pair.candidate).map(|candidate| (live, candidate)))
     }
 
-    /// What both answer to every probe that can be rendered: the probes, then the live version's
-    /// replies and the candidate's.
+    /// What both answer to every probe: the live version, and the candidate.
     async fn ask(
         &mut self,
         pair: Pair,
         [live, candidate]: [&Decoder; 2],
         renderer: &Renderer,
-    ) -> Result<Option<(Vec<Probe>, [Vec<Reply>; 2])>, DeployError> {
-        let asked: Vec<Probe> = self.probes.clone();
+    ) -> Result<[Vec<Reply>; 2], DeployError> {
         let tokens = self.config.gate_probe_tokens;
-        let known = self.replies.remove(&pair.live);
-        let of_live = match known.filter(|replies| replies.len() == asked.len()) {
+        let of_live = match self.replies.remove(&pair.live) {
             Some(replies) => replies,
-            None => probes::ask(live, pair.live, renderer, &asked, tokens).await?,
+            None => probes::ask(live, pair.live, renderer, &self.probes, tokens).await?,
         };
-        let of_candidate = probes::ask(candidate, pair.candidate, renderer, &asked, tokens).await?;
+        let own = probes::ask(candidate, pair.candidate, renderer, &self.probes, tokens).await?;
         self.replies =
-            BTreeMap::from([(pair.live, of_live.clone()), (pair.candidate, of_candidate.clone())]);
-        Ok((!asked.is_empty()).then_some((asked, [of_live, of_candidate])))
+            BTreeMap::from([(pair.live, of_live.clone()), (pair.candidate, own.clone())]);
+        Ok([of_live, own])
     }
 
     fn by_drift(
         &self,
         [live, candidate]: [&Decoder; 2],
+        on: &str,
         samples: &[Sample],
-        on_probes: Option<Vec<Sample>>,
         verdict: &mut Verdict,
     ) -> Result<(), DeployError> {
-        let tokens: usize = samples.iter().map(|sample| sample.response.len()).sum();
-        let enough = samples.len() >= TURNS_MIN && tokens >= TOKENS_MIN;
-        let (on, samples) = match (enough, on_probes) {
-            (true, _) => ("turns", samples.to_vec()),
-            (false, Some(samples)) => ("probes", samples),
-            (false, None) => {
-                let skipped = format!("{} turns with {tokens} tokens: too few", samples.len());
-                verdict.note("kl", json!({ "skipped": skipped }));
-                return Ok(());
-            }
-        };
-        let drift = drift::measure(live, candidate, &samples)
+        let drift = drift::measure(live, candidate, samples)
             .map_err(|reason| DeployError::Gate { reason })?;
         let bound = self.config.gate_kl_max;
         let Drift { mean, turns, tokens, .. } = drift;
         verdict.note("kl", json!({ "on": on, "bound": bound, "figures": drift }));
         // Not a number is not within.
-        if !matches!(mean.partial_cmp(&bound), Some(o) if o.is_le()) {
+        if !matches!(mean.partial_cmp(&bound), Some(order) if order.is_le()) {
             verdict.refused = Some(format!(
                 "it is {mean:.3} nats from the live version, on the mean of {tokens} tokens of \
                  {turns} {on}; {bound} are allowed"

@@ -334,10 +334,11 @@ pub fn compare(probes: &[Probe], live: &[Reply], candidate: &[Reply]) -> Compare
     }
 }
 
-/// The replies as something that was said, to measure divergence on.
-pub fn samples(replies: &[Reply]) -> Vec<Sample> {
+/// At most so many of the replies, from all over, as something that was said.
+pub fn samples(replies: &[Reply], at_most: usize) -> Vec<Sample> {
     let sample = |reply: &Reply| Sample::new(reply.prompt.clone(), reply.ids.clone(), 1.0);
-    replies.iter().filter_map(sample).collect()
+    let every = replies.len().div_ceil(at_most.max(1)).max(1);
+    replies.iter().step_by(every).filter_map(sample).collect()
 }
 
 #[cfg(test)]

@@ -92,6 +92,7 @@ impl Watch {
         }
         let older: BTreeSet<Version> =
             lineage.iter().copied().filter(|version| *version != live).collect();
+        // Its weights may have been let go; whoever rolls back then looks further.
         let previous = last.previous.filter(|v| older.contains(v) && !dead.contains(v));
         let back_to = previous.or_else(|| older.last().copied())?;
         Some(Self {
