@@ -1,4 +1,4 @@
-//! Distillation without sampling: the divergence from a teacher over the teacher's likeliest tokens.
+//! Distillation without sampling: the divergence from a teacher over its likeliest tokens.
 
 use burn::tensor::Tensor;
 

@@ -8,7 +8,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Clip, Samples, mean_of_sample_means, within};
 
-/// How one of several hints is chosen, by how much the teacher that reads it agrees with the policy.
+/// How one of several hints is chosen, by how much the teacher that reads it agrees with the
+/// policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// The first one: candidates are ordered shortest first.

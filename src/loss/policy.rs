@@ -127,8 +127,8 @@ pub fn policy(input: PolicyInput<'_>) -> PolicyLoss {
     PolicyLoss { loss, per_token, metrics }
 }
 
-/// w_t = min(exp(log π_prox − log π_behaviour), C): what corrects a loss whose ratio is taken to the
-/// proximal policy for the behaviour policy that sampled the token. A constant.
+/// w_t = min(exp(log π_prox − log π_behaviour), C): what corrects a loss whose ratio is taken to
+/// the proximal policy for the behaviour policy that sampled the token. A constant.
 ///
 /// Source: the decoupled objective, Hilton et al. 2021 (arXiv:2110.00641), eq. 7; truncated as in
 /// IMPALA (arXiv:1802.01561). Proven by `the_decoupled_loss_is_the_plain_one_times_its_weight`.

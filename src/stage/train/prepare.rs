@@ -92,7 +92,8 @@ impl Preparation<'_> {
         Ok(Some(all))
     }
 
-    /// Looks at packs of sequences, and returns what `look` gives for each sequence, in their order.
+    /// Looks at packs of sequences, and returns what `look` gives for each sequence, in their
+    /// order.
     fn each_pack<T>(
         &mut self,
         decoder: &Decoder,
