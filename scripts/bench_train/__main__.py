@@ -87,7 +87,7 @@ def measured(ours, chosen, rounds, **case):
 def steps(ours, chosen):
     found = []
     for shape in chosen.shapes.split(","):
-        for batch in [4, 16]:
+        for batch in chosen.batches:
             for mode in ["all", "lora"]:
                 found.append(measured(ours, chosen, chosen.rounds, shape=shape, mode=mode,
                                       batch=batch, length=256))
@@ -134,6 +134,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--parts", default="steps,lengths,shared")
     parser.add_argument("--shapes", default="s,m")
+    parser.add_argument("--batches", type=lambda text: [int(part) for part in text.split(",")],
+                        default=[4, 16])
     parser.add_argument("--length-max", type=int, default=16_384)
     chosen = parser.parse_args()
     ours = Ours(str(Path(chosen.binary).resolve()), chosen.threads)

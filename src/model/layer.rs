@@ -112,8 +112,8 @@ impl Linear {
         let mut by_input = grad.clone().matmul(self.weight.tensor().transpose());
         let mut inner = None;
         if let Some(added) = &self.low_rank {
-            let wide = grad.clone().cast(added.up.dtype()).mul_scalar(added.scale);
-            let by_inner = wide.matmul(added.up.clone().transpose());
+            let own = grad.clone().cast(added.up.dtype());
+            let by_inner = own.matmul(added.up.clone().transpose()).mul_scalar(added.scale);
             let part = by_inner.clone().matmul(added.down.clone().transpose());
             by_input = by_input + part.cast(dtype);
             inner = Some(by_inner);

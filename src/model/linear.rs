@@ -106,16 +106,19 @@ impl Linear {
     ) -> [Tensor<2>; N] {
         let adapted = linears.iter().any(|linear| linear.low_rank.is_some());
         let rows = adapted.then(|| x.clone());
-        let mut products = Matrix::apply_each(linears.map(|linear| &linear.weight), x);
-        for (linear, y) in linears.into_iter().zip(&mut products) {
+        let products = Matrix::apply_each(linears.map(|linear| &linear.weight), x);
+        let mut linears = linears.into_iter();
+        // Taken one by one: what nobody else holds is added to in place.
+        products.map(|mut y| {
+            let Some(linear) = linears.next() else { return y };
             if let Some((added, rows)) = linear.low_rank.as_ref().zip(rows.as_ref()) {
-                *y = y.clone() + added.forward(rows.clone());
+                y = y + added.forward(rows.clone());
             }
             if let Some(bias) = &linear.bias {
-                *y = y.clone() + bias.clone().unsqueeze();
+                y = y + bias.clone().unsqueeze();
             }
-        }
-        products
+            y
+        })
     }
 
     /// The same with every tensor replaced.

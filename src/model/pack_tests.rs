@@ -4,8 +4,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
 use crate::model::{
-    Adapter, Causal, Decoder, Differentiation, LoraSettings, Parameters, RandomWeights, Recompute,
-    Slopes, Support, answers, backward, forward, top,
+    Adapter, Causal, Decoder, Differentiation, LoraSettings, Parameters, Precision, RandomWeights,
+    Recompute, Slopes, Support, answers, backward, forward, top,
 };
 
 fn config() -> ModelConfig {
@@ -237,6 +237,30 @@ fn with_an_adapter_only_its_own_gradient_is_there() {
     let (_, gradient) = all(&decoder, &pack(true), Differentiation::default());
     assert_eq!(gradient.len(), 2 * 7 * 2);
     assert!(gradient.names().all(|name| name.contains(".lora_")));
+}
+
+#[test]
+fn in_bf16_gradients_are_near_those_of_the_same_weights_in_f32_and_handed_out_in_it() {
+    let rounded = decoder().compute_copy(Precision::Bf16);
+    let wide = rounded.compute_copy(Precision::F32);
+    for (narrow, wide) in [(adapted(&rounded), adapted(&wide)), (rounded, wide)] {
+        let (answers, gradient) = all(&narrow, &pack(true), Differentiation::default());
+        let (answers_wide, gradient_wide) = all(&wide, &pack(true), Differentiation::default());
+        let off = answers[0].iter().zip(&answers_wide[0]).map(|(a, b)| (a - b).abs());
+        assert!(off.fold(0f32, f32::max) < 0.5, "{:?} {:?}", answers[0], answers_wide[0]);
+        let (mut off, mut norm) = (0.0, 0.0);
+        for (name, expected) in gradient_wide.iter() {
+            let found = &gradient.get(name).unwrap().values;
+            assert_eq!(found.dtype(), burn::tensor::DType::F32, "{name}");
+            let pairs = host(found.clone()).into_iter().zip(expected.to_vec().unwrap());
+            for (a, b) in pairs {
+                off += f64::from(a - b).powi(2);
+                norm += f64::from(b).powi(2);
+            }
+        }
+        let off = (off / norm).sqrt();
+        assert!(off > 1e-5 && off < 0.08, "{off}");
+    }
 }
 
 #[test]

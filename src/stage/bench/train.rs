@@ -172,8 +172,8 @@ struct Took {
 impl Trainer {
     fn new(config: &TrainBenchConfig, at: &Placement) -> Result<Self, BenchError> {
         let model = shape_config(config.shape)?;
-        let seeded = matches!(config.device, crate::config::DeviceChoice::Cpu);
-        let weights = if seeded { RandomWeights::Seeded(1) } else { RandomWeights::OnDevice };
+        let weights =
+            if at.name == "cpu" { RandomWeights::Seeded(1) } else { RandomWeights::OnDevice };
         let base = Decoder::random(model, weights, &at.device)?;
         let packs = packs(config, &base)?;
         let learned = match config.mode {
