@@ -72,6 +72,9 @@ pub struct GateArgs {
     /// Greatest mean divergence, in nats per response token
     #[arg(long, value_name = "NATS")]
     pub gate_kl_max: Option<f64>,
+    /// Most of the program's own probes that are asked; 0: none
+    #[arg(long, value_name = "N")]
+    pub gate_probes: Option<usize>,
     /// Longest reply to a probe
     #[arg(long, value_name = "TOKENS")]
     pub gate_probe_tokens: Option<usize>,

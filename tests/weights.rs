@@ -506,3 +506,31 @@ fn an_adapter_of_anything_else_is_refused_by_name() {
     let error = registry.base_of(version).unwrap_err().to_string();
     assert!(error.contains("no older version"), "{error}");
 }
+
+#[test]
+fn pins_and_approvals_are_kept_and_older_states_open() {
+    let (dir, registry) = begun();
+    for parent in 0..3 {
+        publish(&registry, parent).unwrap();
+    }
+    let path = dir.path().join("weights/state.json");
+    fs::write(&path, r#"{"schema_version": 1, "live": 1, "dead": []}"#).unwrap();
+    let state = registry.state().unwrap();
+    assert_eq!((state.live, state.pinned, state.approved.len()), (Version(1), None, 0));
+    registry.approve(Version(3)).unwrap();
+    registry.pin(Version(2)).unwrap();
+    let state = registry.state().unwrap();
+    assert_eq!((state.live, state.pinned), (Version(2), Some(Version(2))));
+    assert_eq!((state.head, numbers(state.approved)), (Version(3), vec![3]));
+    registry.refuse(Version(3)).unwrap();
+    for refused in [registry.pin(Version(3)), registry.approve(Version(3))] {
+        assert!(matches!(refused, Err(WeightsError::Dead { version: Version(3) })));
+    }
+    assert!(matches!(registry.pin(Version(9)), Err(WeightsError::NoVersion { .. })));
+    assert_eq!(registry.unpin().unwrap(), Some(Version(2)));
+    assert_eq!(registry.unpin().unwrap(), None);
+    // what is pinned and dies is pinned no longer
+    registry.pin(Version(2)).unwrap();
+    registry.roll_back(Version(1)).unwrap();
+    assert_eq!(registry.state().unwrap().pinned, None);
+}

@@ -28,6 +28,8 @@ pub struct DeployConfig {
     pub gate_tokens: usize,
     /// Greatest mean divergence from the live version, in nats per response token.
     pub gate_kl_max: f64,
+    /// Most of the program's own probes that are asked.
+    pub gate_probes: usize,
     /// Longest reply to a probe, in tokens.
     pub gate_probe_tokens: usize,
     /// Further probes: a file of JSON lines.
@@ -66,7 +68,8 @@ impl Default for DeployConfig {
             device: DeviceChoice::Auto,
             gate_turns: 32,
             gate_tokens: 65_536,
-            gate_kl_max: 0.5,
+            gate_kl_max: 0.25,
+            gate_probes: 44,
             gate_probe_tokens: 96,
             probes: None,
             gate_judge: None,

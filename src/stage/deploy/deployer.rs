@@ -31,6 +31,8 @@ const LOCK_WAIT: Duration = Duration::from_secs(120);
 const LOCK_POLL: Duration = Duration::from_millis(50);
 /// How often servers are asked whether they still serve the live version.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+/// Versions whose steps are read of their manifests: of older ones the tables know.
+const STEPS_READ: usize = 16;
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// Deploys to the servers of one home.
@@ -244,18 +246,28 @@ impl Deployer {
         }
         self.beat_now("examining")?;
         self.rows.read();
-        let made = self.registry.lineage(pair.candidate)?.into_iter().filter(|v| *v > pair.live);
+        let made = self.registry.lineage(pair.candidate)?.into_iter().take(STEPS_READ);
         let steps: Vec<_> = made
             .filter_map(|version| self.registry.manifest(version).ok().and_then(|m| m.step))
             .collect();
         self.rows.made_by(&steps);
         let (turns, tokens) = (self.config.gate_turns, self.config.gate_tokens);
         let samples = self.rows.held_out(turns, tokens);
-        let shutdown = self.shutdown.clone();
-        let version = pair.candidate;
-        let verdict = tokio::select! {
-            () = shutdown.cancelled() => return Err(DeployError::Stopped { version }),
-            verdict = self.gate.examine(pair, samples) => verdict?,
+        let (shutdown, version) = (self.shutdown.clone(), pair.candidate);
+        let mut gate = self.gate.clone();
+        let mut looking = Box::pin(async move {
+            let verdict = gate.examine(pair, samples).await;
+            (gate, verdict)
+        });
+        let verdict = loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Err(DeployError::Stopped { version }),
+                (gate, verdict) = &mut looking => {
+                    self.gate = gate;
+                    break verdict?;
+                }
+                () = tokio::time::sleep(BEAT_EVERY) => self.beat_now("examining")?,
+            }
         };
         self.examined = Some((pair, verdict.clone()));
         Ok(verdict)

@@ -92,7 +92,7 @@ impl Gate {
     /// The file of probes cannot be read.
     pub fn open(config: &DeployConfig, registry: &Registry) -> Result<Self, DeployError> {
         let (config, registry) = (config.clone(), registry.clone());
-        let probes = probes::all(config.probes.as_deref())?;
+        let probes = probes::all(config.gate_probes, config.probes.as_deref())?;
         Ok(Self { config, registry, probes, replies: BTreeMap::new() })
     }
 
@@ -160,6 +160,9 @@ impl Gate {
                 return Ok(());
             }
         }
+        if self.probes.is_empty() {
+            return Ok(());
+        }
         let renderer = match Renderer::open(&self.registry.dir(pair.candidate)) {
             Ok(renderer) => renderer,
             Err(error) => {
@@ -184,7 +187,6 @@ impl Gate {
     }
 
     /// Both models; where the candidate cannot be loaded, why.
-    #[expect(clippy::type_complexity, reason = "a pair, a refusal, or a break-down")]
     fn load(
         &self,
         pair: Pair,

@@ -84,12 +84,15 @@ pub struct Reply {
     solved: bool,
 }
 
-/// The probes of the program, and those of a file.
+/// At most so many of the program's own probes, from all over, and those of a file.
 ///
 /// # Errors
 /// The file cannot be read, a line of it is none, or names come twice.
-pub fn all(more: Option<&Path>) -> Result<Vec<Probe>, DeployError> {
-    let mut probes = parse(OWN).map_err(|reason| DeployError::Gate { reason })?;
+pub fn all(own_max: usize, more: Option<&Path>) -> Result<Vec<Probe>, DeployError> {
+    let own = parse(OWN).map_err(|reason| DeployError::Gate { reason })?;
+    let count = own_max.min(own.len());
+    let mut probes: Vec<Probe> =
+        (0..count).map(|index| own[index * own.len() / count].clone()).collect();
     if let Some(path) = more {
         let unusable = |reason: String| DeployError::Probes { path: path.to_owned(), reason };
         let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;

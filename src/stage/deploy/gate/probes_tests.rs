@@ -14,7 +14,7 @@ fn check(json: &str) -> Check {
 
 #[test]
 fn the_programs_own_probes_are_many_and_of_every_kind() {
-    let probes = all(None).unwrap();
+    let probes = all(usize::MAX, None).unwrap();
     assert!(probes.len() >= 40, "{}", probes.len());
     let names: BTreeSet<&str> = probes.iter().map(|probe| probe.id.as_str()).collect();
     assert_eq!(names.len(), probes.len());
@@ -83,7 +83,7 @@ fn empty_endless_and_looping_replies_are_degenerate() {
 
 #[test]
 fn only_a_significant_loss_is_held_against_a_version() {
-    let probes: Vec<Probe> = all(None).unwrap();
+    let probes: Vec<Probe> = all(usize::MAX, None).unwrap();
     let replies = |solved: usize, broken: usize| -> Vec<Reply> {
         let reply = |at: usize| Reply {
             solved: at < solved,
@@ -111,14 +111,15 @@ fn a_file_of_probes_is_checked_and_named() {
     let line =
         r#"{"id": "mine", "messages": [{"role": "user", "content": "?"}], "check": {"number": 1}}"#;
     std::fs::write(file.path(), format!("{line}\n\n")).unwrap();
-    assert_eq!(all(Some(file.path())).unwrap().len(), all(None).unwrap().len() + 1);
+    assert_eq!(all(10, Some(file.path())).unwrap().len(), 11);
+    assert_eq!(all(0, Some(file.path())).unwrap().len(), 1);
     for (text, said) in [
         (format!("{line}\n{line}"), "twice"),
         (line.replace("number", "sum"), "line 1"),
         ("{".to_owned(), "line 1"),
     ] {
         std::fs::write(file.path(), text).unwrap();
-        let error = all(Some(file.path())).unwrap_err().to_string();
+        let error = all(3, Some(file.path())).unwrap_err().to_string();
         assert!(error.contains(said) && error.contains(file.path().to_str().unwrap()), "{error}");
     }
 }
