@@ -117,7 +117,8 @@ fn a_gated_product_and_its_gradients_are_those_of_the_tensor_library() {
     let derivatives = (y * leaf(&grad, [count])).sum().backward();
     let (mut by_gate, mut by_up, mut passed) = (gate, up, grad);
     gated_back(&mut by_gate, &mut by_up, &mut passed);
-    assert_eq!(passed, found);
+    // A quotient there, a product with a reciprocal here: one unit in the last place.
+    assert_close(&passed, &found, 2e-7);
     assert_close(&by_gate, &host(leaf_gate.grad(&derivatives).unwrap()), 5e-6);
     assert_close(&by_up, &host(leaf_up.grad(&derivatives).unwrap()), 5e-6);
 }
