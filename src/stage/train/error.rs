@@ -134,8 +134,8 @@ impl Explain for TrainError {
             Self::Model(error) => return error.hint(),
             Self::Render(error) => return error.hint(),
             Self::Examples(_) => {
-                "one JSON object a line, with `messages` that end with the assistant's, and `tools` \
-                 if there are any"
+                "one JSON object a line, with `messages` that end with the assistant's, and \
+                 `tools` if there are any"
             }
             Self::Locked { .. } => "one trainer works on a home at a time: stop the other one",
             Self::Io { .. } => "check the permissions and the free space of --home",
