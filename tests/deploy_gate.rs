@@ -245,7 +245,8 @@ async fn without_turns_the_probes_decide() {
     let home = Home0::new();
     home.publish(POISON, &[]);
     let server = Server::start("0").await;
-    let summary = home.deploy(&config(&server.url)).await;
+    let all = DeployConfig { gate_probes: 44, ..config(&server.url) };
+    let summary = home.deploy(&all).await;
     assert_eq!((summary.refused, summary.live_version), (vec![1], 0));
     let gate: Value = serde_json::from_str(&home.rows()[0].gate).unwrap();
     assert_eq!(gate["kl"]["on"], "probes", "{gate}");
