@@ -76,7 +76,7 @@ enum Command {
     /// Extract what should have been done, and re-read the reply in its light
     Hint(hint::HintArgs),
     /// Learn from judged turns; each step makes a weights version
-    Train(train::TrainArgs),
+    Train(Box<train::TrainArgs>),
     /// Put a weights version live on the servers, or an older one back
     Deploy(deploy::DeployArgs),
     /// Start the whole loop: serve, collect, score, hint, train, deploy

@@ -132,7 +132,7 @@ fn each_gradient_is_the_finite_difference() {
 
 #[test]
 fn extreme_scores_stay_finite_and_exact() {
-    let hidden = matrix(vec![1e4, 0.0, 0.0, 0.0, 0.0].repeat(ROWS), [ROWS, HIDDEN]);
+    let hidden = matrix([1e4, 0.0, 0.0, 0.0, 0.0].repeat(ROWS), [ROWS, HIDDEN]);
     let mut weight = vec![0.0; HIDDEN * VOCAB];
     weight[..VOCAB].copy_from_slice(&[1e4, -1e4, 0.0, 1e4, -3e33, 1.0, 2.0]);
     let head = head(weight, None);

@@ -223,6 +223,9 @@ pub(super) fn turn(x: &[f32], rows: usize, by: Turn<'_>, out: &mut [f32]) {
     });
 }
 
+/// Values, and the gradient beside them.
+type Graded<'a> = (&'a [f32], &'a mut [f32]);
+
 /// Replaces the gradient by [`turn`]'s output with that by `x`; the result is that by the norm's
 /// weight, empty where there is no norm.
 pub(super) fn turn_back(x: &[f32], rows: usize, by: Turn<'_>, grad: &mut [f32]) -> Vec<f32> {
@@ -231,7 +234,7 @@ pub(super) fn turn_back(x: &[f32], rows: usize, by: Turn<'_>, grad: &mut [f32]) 
     let angles = by.cos.par_chunks(BLOCK * half).zip(by.sin.par_chunks(BLOCK * half));
     let blocks = x.par_chunks(BLOCK * width).zip(grad.par_chunks_mut(BLOCK * width)).zip(angles);
     let norm_width = by.norm.map_or(0, |(weight, _)| weight.len());
-    let back = |((x, grad), (cos, sin)): ((&[f32], &mut [f32]), (&[f32], &[f32]))| {
+    let back = |((x, grad), (cos, sin)): (Graded<'_>, (&[f32], &[f32]))| {
         let mut by_weight = vec![0.0; norm_width];
         wide(|| {
             let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));

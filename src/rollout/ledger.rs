@@ -409,9 +409,9 @@ impl Ledger {
         let Seen { revision, outcome: Rejected { reason, at_us } } = *self.rejected.get(&turn)?;
         let more_is_known = entry.placement.is_some_and(|known| known.revision > revision);
         let put_back = at_us <= self.requeued_at_us;
-        let holds = !(more_is_known && reason.lies_in_the_feedback())
-            && !(put_back && reason.lies_in_the_batch());
-        holds.then_some(reason)
+        let undone = (more_is_known && reason.lies_in_the_feedback())
+            || (put_back && reason.lies_in_the_batch());
+        (!undone).then_some(reason)
     }
 
     /// The figures of all recorded turns.

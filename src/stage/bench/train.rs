@@ -66,6 +66,7 @@ pub struct TrainSpeed {
 }
 
 /// What a step changes.
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Learned {
     All { masters: Parameters, compute: Decoder },
     Lora { base: Decoder, adapter: Adapter, compute: Decoder },

@@ -100,13 +100,16 @@ impl<'a> Group<'a> {
 
     /// What the hint changed at each token; 0 without one.
     fn gaps(&self) -> Tensor<1> {
-        let part = |of: fn(&(Vec<f32>, Vec<f32>)) -> &Vec<f32>| {
-            self.each(|sample, _| match &sample.scored {
-                Some(rows) => of(rows).clone(),
-                None => vec![0.0; sample.response_tokens()],
-            })
-        };
-        advantage::opd(part(|rows| &rows.0), part(|rows| &rows.1))
+        let nothing = |sample: &Sample| vec![0.0; sample.response_tokens()];
+        let teacher = self.each(|sample, _| match &sample.scored {
+            Some((teacher, _)) => teacher.clone(),
+            None => nothing(sample),
+        });
+        let student = self.each(|sample, _| match &sample.scored {
+            Some((_, student)) => student.clone(),
+            None => nothing(sample),
+        });
+        advantage::opd(teacher, student)
     }
 
     fn policy(&self, at: &Outputs, mask: &Tensor<1>, means: &mut Means) -> Tensor<1> {
