@@ -414,11 +414,11 @@ fn parity_hybrid_corners() {
             let by_support = values(result.by.support.unwrap());
             let p = values(logprobs.exp());
             let mut by_logits = vec![0f32; rows * vocab];
-            for row in 0..rows {
-                for column in row * k..(row + 1) * k {
-                    let slope = by_support[column];
+            let pairs = by_support.chunks_exact(k).zip(support.ids.chunks_exact(k)).enumerate();
+            for (row, (slopes, ids)) in pairs {
+                for (slope, support) in slopes.iter().zip(ids) {
                     for id in 0..vocab {
-                        let hit = f32::from(u8::from(support.ids[column] as usize == id));
+                        let hit = f32::from(u8::from(*support as usize == id));
                         by_logits[row * vocab + id] += slope * (hit - p[row * vocab + id]);
                     }
                 }
