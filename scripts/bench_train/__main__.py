@@ -119,8 +119,8 @@ def shared(ours, _):
     case = {"shape": "s", "mode": "all", "length": SHARED + OWN, "shared": SHARED}
     packed = ours.run(steps=1, batch=TURNS, **case)
     two = ours.run(steps=1, batch=2, unshared=True, rows=SHARED + OWN, **case)
-    apart = two["gradient_seconds"] / 2 * TURNS
-    together = packed["gradient_seconds"]
+    apart = two["seconds"] / 2 * TURNS
+    together = packed["seconds"]
     print(f"{TURNS} turns of {OWN} tokens behind the same {SHARED}: {together:.1f} s in one pack "
           f"of {packed['rows']} rows ({packed['peak_rss_mib']:.0f} MiB), {apart:.1f} s apart: "
           f"{apart / together:.1f} times as much", flush=True)

@@ -2,17 +2,19 @@
 
 use std::time::Instant;
 
-use burn::tensor::Tensor;
 use serde::Serialize;
 
 use super::place::{cpu_seconds, peak_rss_mib};
 use super::{BenchError, broken, ids, shape_config};
-use crate::config::{DtypeChoice, TrainBenchConfig, TrainedPart};
+use crate::config::{DtypeChoice, Method, TrainBenchConfig, TrainConfig, TrainedPart};
 use crate::model::{
-    Adapter, Decoder, Differentiation, Gradients, LoraSettings, Pack, Parameters, Placement,
-    Precision, RandomWeights, Sequence, backward, forward, plan,
+    Adapter, Decoder, LoraSettings, Pack, Placement, Precision, RandomWeights, Sequence, plan,
 };
-use crate::stage::train::adamw::{AdamW, AdamWOptions, clip_factor, sum_of_squares};
+use crate::rollout::{TrainingSignal, TurnId, Version};
+use crate::stage::train::adamw::{AdamW, AdamWOptions};
+use crate::stage::train::learner::{Controls, Learner, Outcome};
+use crate::stage::train::reduce::Alone;
+use crate::stage::train::samples::Sample;
 
 const OPTIONS: AdamWOptions = AdamWOptions {
     learning_rate: 1e-5,
@@ -48,8 +50,6 @@ pub struct TrainSpeed {
     pub steps: usize,
     /// The fastest step.
     pub seconds: f64,
-    /// The part of that step which formed the gradient.
-    pub gradient_seconds: f64,
     /// Time that all threads worked in a step, the mean of all; `None` where the system does not
     /// say.
     pub cpu_seconds: Option<f64>,
@@ -65,20 +65,6 @@ pub struct TrainSpeed {
     pub losses: [f64; 2],
 }
 
-/// What a step changes.
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
-enum Learned {
-    All { masters: Parameters, compute: Decoder },
-    Lora { base: Decoder, adapter: Adapter, compute: Decoder },
-}
-
-struct Trainer {
-    learned: Learned,
-    optimizer: AdamW,
-    precision: Precision,
-    packs: Vec<Pack>,
-}
-
 /// Measures.
 ///
 /// # Errors
@@ -86,17 +72,15 @@ struct Trainer {
 pub fn train(config: &TrainBenchConfig) -> Result<TrainSpeed, BenchError> {
     let at = Placement::find(config.device, config.dtype)?;
     let mut trainer = Trainer::new(config, &at)?;
-    let model = trainer.learned.compute().config().clone();
-    let rows: usize = trainer.packs.iter().map(Pack::rows).sum();
-    let mut losses = vec![trainer.step()?.loss];
+    let model = trainer.learner.decoder().config().clone();
+    let first = trainer.step()?;
+    let mut losses = vec![first.loss];
     let cpu = cpu_seconds(std::process::id());
-    let mut best = Took { loss: 0.0, seconds: f64::INFINITY, gradient_seconds: 0.0 };
+    let mut seconds = f64::INFINITY;
     for _ in 0..config.steps {
         let took = trainer.step()?;
         losses.push(took.loss);
-        if took.seconds < best.seconds {
-            best = took;
-        }
+        seconds = seconds.min(took.seconds);
     }
     let cpu = cpu_seconds(std::process::id()).zip(cpu);
     let tokens = config.batch * config.length;
@@ -114,13 +98,12 @@ pub fn train(config: &TrainBenchConfig) -> Result<TrainSpeed, BenchError> {
         batch: config.batch,
         length: config.length,
         shared: config.shared,
-        rows,
+        rows: first.rows,
         steps: config.steps,
-        seconds: best.seconds,
-        gradient_seconds: best.gradient_seconds,
+        seconds,
         cpu_seconds: cpu.map(|(after, before)| (after - before) / config.steps as f64),
-        tokens_s: tokens as f64 / best.seconds,
-        tflop_s: per_weight * weights as f64 * rows as f64 / best.seconds / 1e12,
+        tokens_s: tokens as f64 / seconds,
+        tflop_s: per_weight * weights as f64 * first.rows as f64 / seconds / 1e12,
         peak_rss_mib: peak_rss_mib(std::process::id()),
         losses: [losses[0], losses[losses.len() - 1]],
     })
@@ -164,10 +147,18 @@ pub(super) fn packs(config: &TrainBenchConfig, decoder: &Decoder) -> Result<Vec<
     Ok(plan(&sequences, config.rows).iter().map(chosen).collect::<Result<_, _>>()?)
 }
 
+/// The trainer's own learner, on targets.
+struct Trainer {
+    learner: Learner,
+    config: TrainConfig,
+    batch: Vec<Sample>,
+}
+
+/// What a step took.
 struct Took {
     loss: f64,
+    rows: usize,
     seconds: f64,
-    gradient_seconds: f64,
 }
 
 impl Trainer {
@@ -176,91 +167,57 @@ impl Trainer {
         let weights =
             if at.name == "cpu" { RandomWeights::Seeded(1) } else { RandomWeights::OnDevice };
         let base = Decoder::random(model, weights, &at.device)?;
-        let packs = packs(config, &base)?;
-        let learned = match config.mode {
-            TrainedPart::All => {
-                let masters = base.parameters();
-                Learned::All { masters, compute: base.compute_copy(at.precision) }
-            }
-            TrainedPart::Lora => {
-                let settings = LoraSettings {
-                    rank: config.rank,
-                    alpha: config.rank as f64,
-                    rank_stabilized: false,
-                };
-                let adapter = Adapter::fresh(settings, base.config(), 1, &at.device);
-                let base = base.compute_copy(at.precision);
-                Learned::Lora { compute: base.with_adapter(&adapter)?, base, adapter }
-            }
+        let batch = sequences(config, &base)?.iter().map(target).collect();
+        let settings =
+            LoraSettings { rank: config.rank, alpha: config.rank as f64, rank_stabilized: false };
+        let adapter = (config.mode == TrainedPart::Lora)
+            .then(|| Adapter::fresh(settings, base.config(), 1, &at.device));
+        let learner = Learner::new(base, adapter, AdamW::new(OPTIONS))
+            .and_then(|learner| learner.computing_in(at.precision))
+            .map_err(broken)?;
+        let config = TrainConfig {
+            method: Method::Sft,
+            learning_rate: OPTIONS.learning_rate,
+            // no two fit into one pack then
+            pack_tokens: if config.unshared { config.length } else { config.rows },
+            ..TrainConfig::default()
         };
-        let optimizer = AdamW::new(OPTIONS);
-        Ok(Self { learned, optimizer, precision: at.precision, packs })
+        Ok(Self { learner, config, batch })
     }
 
     /// One step on the mean log-probability of all response tokens.
     fn step(&mut self) -> Result<Took, BenchError> {
         let start = Instant::now();
-        let decoder = self.learned.compute();
-        let tokens: usize = self.packs.iter().map(Pack::response_tokens).sum();
-        let mut gradients = Gradients::new();
-        let mut loss = 0.0;
-        for pack in &self.packs {
-            let (answers, tape) = forward(decoder, pack, None, Differentiation::default());
-            let slope =
-                Tensor::full(answers.logprobs.dims(), -1.0 / tokens as f32, decoder.device());
-            let mean: Vec<f32> = answers.logprobs.sum().try_into_vec_as().map_err(broken)?;
-            loss -= mean.iter().map(|sum| f64::from(*sum)).sum::<f64>() / tokens as f64;
-            gradients.accumulate(backward(decoder, tape, slope));
-        }
-        let gradients = gradients.into_parameters();
-        let norm = gradients.iter().map(|(_, g)| sum_of_squares(&g.values)).sum::<f64>().sqrt();
-        let gradient_seconds = start.elapsed().as_secs_f64();
-        self.update(gradients, clip_factor(norm, 1.0))?;
-        Ok(Took { loss, seconds: start.elapsed().as_secs_f64(), gradient_seconds })
-    }
-
-    fn update(&mut self, gradients: Parameters, factor: f64) -> Result<(), BenchError> {
-        self.optimizer.begin_step();
-        match &mut self.learned {
-            Learned::All { masters, compute } => {
-                updated(&mut self.optimizer, masters, gradients, factor)?;
-                let next = compute.with_parameters(masters.clone())?;
-                *compute = next.compute_copy(self.precision);
-            }
-            Learned::Lora { base, adapter, compute } => {
-                let mut halves = adapter.parameters();
-                updated(&mut self.optimizer, &mut halves, gradients, factor)?;
-                *adapter = Adapter::from_parameters(adapter.settings(), &halves, base.config())?;
-                *compute = base.with_adapter(adapter)?;
-            }
-        }
-        compute_sync(self.learned.compute())
+        let mut controls =
+            Controls { stopped: &mut || false, allows: &|_, _| Ok(()), reduce: &mut Alone };
+        let outcome =
+            self.learner.step(&self.batch, &self.config, &mut controls).map_err(broken)?;
+        let Outcome::Learned(next, metrics) = outcome else {
+            return Err(broken("the step was given up"));
+        };
+        self.learner = *next;
+        self.learner.decoder().device().sync().map_err(broken)?;
+        let figure = |name: &str| metrics.iter().find(|(n, _)| n == name).map_or(0.0, |(_, v)| *v);
+        let rows = figure("rows") as usize;
+        Ok(Took { loss: figure("loss"), rows, seconds: start.elapsed().as_secs_f64() })
     }
 }
 
-fn compute_sync(decoder: &Decoder) -> Result<(), BenchError> {
-    decoder.device().sync().map_err(broken)
-}
-
-impl Learned {
-    fn compute(&self) -> &Decoder {
-        match self {
-            Self::All { compute, .. } | Self::Lora { compute, .. } => compute,
-        }
+/// A sequence as a sample that is nothing but a target.
+fn target(sequence: &Sequence) -> Sample {
+    Sample {
+        turn_id: TurnId(0),
+        tokens: sequence.tokens().to_vec(),
+        response_start: sequence.response_start(),
+        temperature: 1.0,
+        behaviour: Vec::new(),
+        forced: Vec::new(),
+        scored: None,
+        candidates: Vec::new(),
+        reward: 1.0,
+        signal: TrainingSignal::Score,
+        session: String::new(),
+        oldest: Version::BASE,
+        ready_at_us: 0,
     }
-}
-
-fn updated(
-    optimizer: &mut AdamW,
-    parameters: &mut Parameters,
-    gradients: Parameters,
-    factor: f64,
-) -> Result<(), BenchError> {
-    for (name, mut gradient) in gradients {
-        let Some(parameter) = parameters.remove(&name) else { continue };
-        gradient.values = gradient.values.mul_scalar(factor);
-        let after = optimizer.update(&name, parameter, gradient).map_err(broken)?;
-        parameters.insert(name, after);
-    }
-    Ok(())
 }

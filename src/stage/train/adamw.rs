@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::config::Schedule;
-use crate::model::Parameter;
+use crate::model::{Parameter, Parameters};
 
 /// Elements whose squares one reduction sums up: below the size from which the CPU backend sums in
 /// an order that depends on timing.
@@ -150,9 +151,56 @@ impl AdamW {
         parameter: Parameter,
         grad: Parameter,
     ) -> Result<Parameter, AdamWError> {
+        let moments = self.take_moments(name, &parameter.values)?;
+        let (parameter, moments) = self.advanced(parameter, grad, moments);
+        self.moments.insert(name.to_owned(), moments);
+        Ok(parameter)
+    }
+
+    /// Every parameter after the step that [`Self::begin_step`] began, with the gradient times
+    /// `factor`; those without a gradient stay. On the CPU parameters are taken several at once,
+    /// which changes no bit of the result.
+    ///
+    /// # Errors
+    /// As [`Self::update`].
+    pub fn update_all(
+        &mut self,
+        mut parameters: Parameters,
+        gradient: Parameters,
+        factor: f64,
+    ) -> Result<Parameters, AdamWError> {
+        let mut taken = Vec::with_capacity(gradient.len());
+        for (name, grad) in gradient {
+            let Some(parameter) = parameters.remove(&name) else { continue };
+            let moments = self.take_moments(&name, &parameter.values)?;
+            taken.push((name, parameter, grad, moments));
+        }
+        let on_cpu = taken.first().is_some_and(|of| of.1.values.device() == Device::flex());
+        let one = |(name, parameter, grad, moments): (String, Parameter, Parameter, Moments)| {
+            let grad = Parameter::new(grad.shape, grad.values.mul_scalar(factor));
+            let (parameter, moments) = self.advanced(parameter, grad, moments);
+            (name, parameter, moments)
+        };
+        let advanced: Vec<_> = match on_cpu {
+            true => taken.into_par_iter().map(one).collect(),
+            false => taken.into_iter().map(one).collect(),
+        };
+        for (name, parameter, moments) in advanced {
+            self.moments.insert(name.clone(), moments);
+            parameters.insert(name, parameter);
+        }
+        Ok(parameters)
+    }
+
+    /// One parameter and its moments after the step.
+    fn advanced(
+        &self,
+        parameter: Parameter,
+        grad: Parameter,
+        moments: Moments,
+    ) -> (Parameter, Moments) {
         let decays = parameter.is_matrix() || self.options.decay_vectors;
         let (shape, values, grad) = (parameter.shape, parameter.values, grad.values);
-        let moments = self.take_moments(name, &values)?;
         let AdamWOptions { learning_rate, beta1, beta2, epsilon, .. } = self.options;
         let first = moments.first.mul_scalar(beta1).add(grad.clone().mul_scalar(1.0 - beta1));
         let second = moments.second.mul_scalar(beta2).add(grad.square().mul_scalar(1.0 - beta2));
@@ -160,12 +208,11 @@ impl AdamW {
             (1.0 - self.decay(beta1), (1.0 - self.decay(beta2)).sqrt());
         let root = second.clone().sqrt().div_scalar(correction2).add_scalar(epsilon);
         let mut change = first.clone().div(root).mul_scalar(learning_rate / correction1);
-        self.moments.insert(name.to_owned(), Moments { first, second });
         if decays {
             let decay = learning_rate * self.options.weight_decay;
             change = change.add(values.clone().mul_scalar(decay));
         }
-        Ok(Parameter::new(shape, values.sub(change)))
+        (Parameter::new(shape, values.sub(change)), Moments { first, second })
     }
 
     /// βᵗ.

@@ -2,8 +2,10 @@
 //! learner is saved.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::tensor::FloatDType;
+use burn::tensor::Device;
+use rayon::prelude::*;
 
 use super::adamw::{AdamW, clip_factor, sum_of_squares};
 use super::error::TrainError;
@@ -27,6 +29,8 @@ pub struct Learner {
     masters: Decoder,
     /// What is trained in place of the masters.
     adapter: Option<Adapter>,
+    /// What is trained, as the optimizer and the files have it.
+    trained: Parameters,
     /// The masters in the precision that is computed in.
     rounded: Decoder,
     precision: Precision,
@@ -71,6 +75,20 @@ struct Packed {
     pack: Pack,
 }
 
+/// All of a replica's, and how many are computed at once.
+struct Packs {
+    packed: Vec<Packed>,
+    lanes: usize,
+}
+
+/// A batch, with what is constant in its loss.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    samples: &'a [Sample],
+    constants: &'a [Constants],
+    config: &'a TrainConfig,
+}
+
 impl Learner {
     /// A learner of a model, or of an adapter beside it, that computes in f32.
     ///
@@ -83,8 +101,21 @@ impl Learner {
     ) -> Result<Self, TrainError> {
         let decoder = attached(&masters, adapter.as_ref())?;
         let (rounded, precision) = (masters.clone(), Precision::F32);
-        let (teacher, reference) = (None, None);
-        Ok(Self { masters, adapter, rounded, precision, decoder, teacher, reference, optimizer })
+        let trained = match &adapter {
+            Some(adapter) => adapter.parameters(),
+            None => masters.parameters(),
+        };
+        Ok(Self {
+            masters,
+            adapter,
+            trained,
+            rounded,
+            precision,
+            decoder,
+            teacher: None,
+            reference: None,
+            optimizer,
+        })
     }
 
     /// The same learner, computing in another precision. The masters stay f32: one step is far
@@ -121,10 +152,7 @@ impl Learner {
 
     /// The f32 masters that are trained.
     pub fn parameters(&self) -> Parameters {
-        match &self.adapter {
-            Some(adapter) => adapter.parameters(),
-            None => self.masters.parameters(),
-        }
+        self.trained.clone()
     }
 
     /// The adapter that is trained, if it is one.
@@ -158,14 +186,14 @@ impl Learner {
         controls: &mut Controls<'_>,
     ) -> Result<Outcome, TrainError> {
         let packs = self.packs(batch, config, controls.reduce)?;
-        let Some(constants) = self.constants(batch, &packs, config, controls.stopped)? else {
-            return Ok(Outcome::Stopped);
-        };
+        let found = self.constants(batch, &packs.packed, config, controls.stopped)?;
+        let Some(constants) = found else { return Ok(Outcome::Stopped) };
+        let taken = Batch { samples: batch, constants: &constants, config };
         let mut next = self.clone();
         let mut first: Option<(Figures, f64)> = None;
         let (mut norm_max, mut rate) = (0.0f64, 0.0);
         for _ in 0..config.epochs {
-            let Some(pass) = next.pass(batch, &constants, &packs, config, controls.stopped)? else {
+            let Some(pass) = next.pass(&taken, &packs, controls.stopped)? else {
                 return Ok(Outcome::Stopped);
             };
             let (gradient, figures) = controls.reduce.sum(pass.gradient, pass.figures)?;
@@ -201,31 +229,49 @@ impl Learner {
     }
 
     /// This replica's share of the batch, as packs. With more replicas than packs of the
-    /// configured size there would be, packs are smaller.
+    /// configured size there would be, packs are smaller. A replica on its own on the CPU takes
+    /// packs of half the size, two at once, unless that tears apart what samples share: what only
+    /// one thread does in one of them, the other one fills.
     fn packs(
         &self,
         batch: &[Sample],
         config: &TrainConfig,
         reduce: &dyn AllReduce,
-    ) -> Result<Vec<Packed>, TrainError> {
+    ) -> Result<Packs, TrainError> {
         let sequence = |sample: &Sample| {
             Sequence::new(self.decoder.config(), sample.tokens.clone(), sample.response_start)
         };
         let sequences: Vec<Sequence> = batch.iter().map(sequence).collect::<Result<_, _>>()?;
-        let tokens: usize = batch.iter().map(|sample| sample.tokens.len()).sum();
-        let rows_max = match reduce.ranks() {
-            1 => config.pack_tokens,
-            ranks => config.pack_tokens.min(tokens.div_ceil(ranks)),
+        let temperatures: Vec<f32> = batch.iter().map(|sample| sample.temperature).collect();
+        let planned = |rows_max: usize| -> Result<Vec<Packed>, TrainError> {
+            let shares = plan(&sequences, rows_max).into_iter().enumerate();
+            let own = shares.filter(|(place, _)| place % reduce.ranks() == reduce.rank());
+            let packed = own.map(|(_, places)| {
+                let part: Vec<Sequence> = places.iter().map(|&at| sequences[at].clone()).collect();
+                let temperatures: Vec<f32> = places.iter().map(|&at| temperatures[at]).collect();
+                let pack = Pack::new(self.decoder.config(), &part, &temperatures)?;
+                Ok(Packed { places, pack })
+            });
+            packed.collect()
         };
-        let shares = plan(&sequences, rows_max).into_iter().enumerate();
-        let own = shares.filter(|(place, _)| place % reduce.ranks() == reduce.rank());
-        let packed = own.map(|(_, places)| {
-            let part: Vec<Sequence> = places.iter().map(|&at| sequences[at].clone()).collect();
-            let temperatures: Vec<f32> = places.iter().map(|&at| batch[at].temperature).collect();
-            let pack = Pack::new(self.decoder.config(), &part, &temperatures)?;
-            Ok(Packed { places, pack })
-        });
-        packed.collect()
+        let tokens: usize = batch.iter().map(|sample| sample.tokens.len()).sum();
+        let (ranks, lanes) = (reduce.ranks(), 1);
+        if ranks > 1 {
+            let packed = planned(config.pack_tokens.min(tokens.div_ceil(ranks)))?;
+            return Ok(Packs { packed, lanes });
+        }
+        let packed = planned(config.pack_tokens)?;
+        if self.decoder.device() != &Device::flex() {
+            return Ok(Packs { packed, lanes });
+        }
+        let rows = |packed: &[Packed]| packed.iter().map(|of| of.pack.rows()).sum::<usize>();
+        let whole = rows(&packed);
+        let halves = planned(config.pack_tokens.min(whole).div_ceil(2))?;
+        let torn = rows(&halves) * 10 > whole * 11;
+        Ok(match torn || halves.len() < 2 {
+            true => Packs { packed, lanes },
+            false => Packs { packed: halves, lanes: 2 },
+        })
     }
 
     /// The constants of the samples that are in the packs; those of others are empty. `None` if
@@ -251,22 +297,63 @@ impl Learner {
         Ok(Some(all))
     }
 
-    /// The gradient at the present weights; `None` if the process is to end.
+    /// The gradient at the present weights; `None` if the process is to end. Lanes are added up in
+    /// their order, so that the same batch gives the same bits.
     fn pass(
         &self,
-        batch: &[Sample],
-        constants: &[Constants],
-        packs: &[Packed],
-        config: &TrainConfig,
+        batch: &Batch<'_>,
+        packs: &Packs,
         stopped: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Pass>, TrainError> {
-        let mut gradients = Gradients::new();
-        let mut figures = Figures::default();
-        for Packed { places, pack } in packs {
+        let ended = AtomicBool::new(false);
+        let parts: Vec<_> = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..packs.lanes)
+                .map(|lane| {
+                    let ended = &ended;
+                    let mut stopped = || ended.load(Ordering::Relaxed);
+                    scope.spawn(move || self.lane(batch, packs, lane, &mut stopped))
+                })
+                .collect();
+            let mut stopped = || {
+                let ends = stopped();
+                ended.fetch_or(ends, Ordering::Relaxed);
+                ends
+            };
+            let first = self.lane(batch, packs, 0, &mut stopped);
+            let joined = others.into_iter().map(|other| {
+                let broke_off = |_| TrainError::Panicked { reason: "a lane".to_owned() };
+                other.join().map_err(broke_off).flatten()
+            });
+            std::iter::once(first).chain(joined).collect()
+        });
+        let (mut gradients, mut figures) = (Gradients::new(), Figures::default());
+        for part in parts {
+            let Some((gradient, own)) = part? else { return Ok(None) };
+            gradients.accumulate(gradient);
+            figures.merge(&own);
+        }
+        let mut gradient = gradients.into_parameters();
+        if packs.packed.is_empty() {
+            gradient = zeros(self.parameters());
+        }
+        Ok(Some(Pass { gradient, figures }))
+    }
+
+    /// The gradient of every so many packs.
+    fn lane(
+        &self,
+        batch: &Batch<'_>,
+        packs: &Packs,
+        lane: usize,
+        stopped: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<(Parameters, Figures)>, TrainError> {
+        let Batch { samples, constants, config } = *batch;
+        let (mut gradients, mut figures) = (Gradients::new(), Figures::default());
+        for Packed { places, pack } in packs.packed.iter().skip(lane).step_by(packs.lanes) {
             if stopped() {
                 return Ok(None);
             }
-            let group = Group::new(batch, constants, places, config, self.decoder.device());
+            let group = Group::new(samples, constants, places, config, self.decoder.device());
             let support = group.support_ids().map(|ids| {
                 let k = ids.len() / pack.response_tokens();
                 Support::new(k, ids)
@@ -274,7 +361,7 @@ impl Learner {
             let how = Differentiation::default();
             let (answers, tape) = forward(&self.decoder, pack, support.as_ref(), how);
             let Answers { logprobs, support, entropy } = answers;
-            figures.compare(&logprobs, places.iter().map(|&place| &batch[place]))?;
+            figures.compare(&logprobs, places.iter().map(|&place| &samples[place]))?;
             figures.rows += pack.rows();
             let slope =
                 slope(Outputs { logprobs, support, entropy }, |outputs| group.loss(outputs));
@@ -283,46 +370,39 @@ impl Learner {
             let slopes = Slopes { logprobs, support, entropy };
             gradients.accumulate(backward(&self.decoder, tape, slopes));
         }
-        let mut gradient = gradients.into_parameters();
-        if packs.is_empty() {
-            gradient = zeros(self.parameters());
-        }
-        Ok(Some(Pass { gradient, figures }))
+        Ok(Some((gradients.into_parameters(), figures)))
     }
 
     /// One AdamW update with the gradient times `factor`.
     fn update(&mut self, gradient: Parameters, factor: f64) -> Result<(), TrainError> {
-        let mut parameters = self.parameters();
         self.optimizer.begin_step();
-        for (name, grad) in gradient {
-            let Some(parameter) = parameters.remove(&name) else { continue };
-            let grad =
-                Parameter::new(grad.shape, grad.values.cast(FloatDType::F32).mul_scalar(factor));
-            let updated = self.optimizer.update(&name, parameter, grad)?;
-            parameters.insert(name, updated);
-        }
+        let parameters = std::mem::take(&mut self.trained);
+        let updated = self.optimizer.update_all(parameters, gradient, factor)?;
+        self.trained = updated.clone();
         if let Some(adapter) = &mut self.adapter {
             let settings = adapter.settings();
-            *adapter = Adapter::from_parameters(settings, &parameters, self.masters.config())?;
+            *adapter = Adapter::from_parameters(settings, &updated, self.masters.config())?;
             self.decoder = attached(&self.rounded, Some(adapter))?;
             return Ok(());
         }
-        self.masters = self.masters.with_parameters(parameters)?;
+        self.masters = self.masters.with_parameters(updated)?;
         self.round()
     }
 
     /// The share of trained weights that differ; `None` if one of the new ones is not finite.
     fn share_changed(&self, next: &Self) -> Option<f64> {
-        let (before, after) = (self.parameters(), next.parameters());
-        let (mut changed, mut total) = (0.0, 0usize);
-        for ((_, old), (_, new)) in before.iter().zip(after.iter()) {
-            if !sum_of_squares(&new.values).is_finite() {
-                return None;
-            }
+        let pairs: Vec<_> = self.trained.iter().zip(next.trained.iter()).collect();
+        let changed = |((_, old), (_, new)): &((&str, &Parameter), (&str, &Parameter))| {
             let differs = old.values.clone().not_equal(new.values.clone()).float();
-            changed += sum_of_squares(&differs);
-            total += new.shape.iter().product::<usize>();
-        }
+            let finite = sum_of_squares(&new.values).is_finite();
+            finite.then(|| sum_of_squares(&differs))
+        };
+        let sums: Vec<Option<f64>> = match self.decoder.device() == &Device::flex() {
+            true => pairs.par_iter().map(changed).collect(),
+            false => pairs.iter().map(changed).collect(),
+        };
+        let total: usize = pairs.iter().map(|((_, of), _)| of.values.dims()[0]).sum();
+        let changed: f64 = sums.into_iter().sum::<Option<f64>>()?;
         Some(changed / total.max(1) as f64)
     }
 }
