@@ -70,7 +70,7 @@ struct ServePart {
     do_not_train: Vec<String>,
 }
 
-/// What is handed on to `serve` and to `train`.
+/// What is handed on to `serve` and to `train`; the device also to `deploy`, for its gate.
 #[derive(Debug, Args, Serialize)]
 struct ModelPart {
     /// Base model, as `serve` takes it [default: the embedded model]
@@ -230,6 +230,7 @@ fn tell(
         "server": [admin],
         "api_key_file": serve.api_key_file,
         "admin_key_file": serve.admin_key_file,
+        "device": args.model.device,
     });
     let train = with(json!(args.train), json!(args.model));
     [

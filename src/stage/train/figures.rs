@@ -100,7 +100,8 @@ impl Figures {
         let count = |of: fn(&Sample) -> usize| batch.iter().map(of).sum::<usize>();
         let responses = count(Sample::response_tokens);
         let trained = count(Sample::trained_tokens);
-        let mean_reward = rewards.iter().sum::<f64>() / rewards.len().max(1) as f64;
+        // an empty sum is -0.0
+        let mean_reward = rewards.iter().fold(0.0, |sum, r| sum + r) / rewards.len().max(1) as f64;
         let difference_mean = self.difference_sum / trained.max(1) as f64;
         let mut metrics: Vec<(String, f64)> =
             vec![("loss".to_owned(), self.loss()), ("mean_reward".to_owned(), mean_reward)];
