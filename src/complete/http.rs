@@ -123,17 +123,6 @@ fn read_key(options: &Options) -> Result<Option<String>, CompleteError> {
     if sendable { Ok(Some(key)) } else { Err(failed("it holds no key".to_owned())) }
 }
 
-/// The error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line = format!("{line}: {cause}");
-        source = cause.source();
-    }
-    line
-}
-
 /// Code and message of an error body, in OpenAI's form or any other.
 fn complaint(bytes: &[u8]) -> (String, String) {
     let body: Value = serde_json::from_slice(bytes).unwrap_or_default();
@@ -151,3 +140,4 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
 }
+use crate::fault::chain;

@@ -189,6 +189,25 @@ pub fn top(decoder: &Decoder, pack: &Pack, k: usize) -> Result<TopK, ModelError>
     decoder.head_over(pack, None, None).top(&decoder.predicting(pack), k)
 }
 
+/// [`top`] and [`answers`] at a support, of one pass through the model.
+///
+/// # Errors
+/// As [`top`].
+///
+/// # Panics
+/// As [`answers`].
+pub fn top_and_answers(
+    decoder: &Decoder,
+    pack: &Pack,
+    k: usize,
+    support: &Support,
+) -> Result<(TopK, Answers), ModelError> {
+    let hidden = decoder.predicting(pack);
+    let top = decoder.head_over(pack, None, None).top(&hidden, k)?;
+    let scored = decoder.head_over(pack, Some(support), None).forward(&hidden, false);
+    Ok((top, scored.answers()))
+}
+
 /// The answers, and what [`backward`] needs.
 ///
 /// # Panics

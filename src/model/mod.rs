@@ -34,7 +34,7 @@ pub use device::Placement;
 pub use error::ModelError;
 pub use gradient::{
     Answers, Differentiation, Gradients, Recompute, Slopes, Tape, answers, backward, forward,
-    score, top,
+    score, top, top_and_answers,
 };
 pub use head::{Support, TopK};
 pub use linear::Projection;

@@ -10,7 +10,6 @@ use crate::config::{DtypeChoice, Method, TrainBenchConfig, TrainConfig, TrainedP
 use crate::model::{
     Adapter, Decoder, LoraSettings, Pack, Placement, Precision, RandomWeights, Sequence, plan,
 };
-use crate::rollout::{TrainingSignal, TurnId, Version};
 use crate::stage::train::adamw::{AdamW, AdamWOptions};
 use crate::stage::train::learner::{Controls, Learner, Outcome};
 use crate::stage::train::reduce::Alone;
@@ -167,7 +166,9 @@ impl Trainer {
         let weights =
             if at.name == "cpu" { RandomWeights::Seeded(1) } else { RandomWeights::OnDevice };
         let base = Decoder::random(model, weights, &at.device)?;
-        let batch = sequences(config, &base)?.iter().map(target).collect();
+        let target =
+            |of: Sequence| Sample::target(of.tokens().to_vec(), of.response_start(), Vec::new());
+        let batch = sequences(config, &base)?.into_iter().map(target).collect();
         let settings =
             LoraSettings { rank: config.rank, alpha: config.rank as f64, rank_stabilized: false };
         let adapter = (config.mode == TrainedPart::Lora)
@@ -200,24 +201,5 @@ impl Trainer {
         let figure = |name: &str| metrics.iter().find(|(n, _)| n == name).map_or(0.0, |(_, v)| *v);
         let rows = figure("rows") as usize;
         Ok(Took { loss: figure("loss"), rows, seconds: start.elapsed().as_secs_f64() })
-    }
-}
-
-/// A sequence as a sample that is nothing but a target.
-fn target(sequence: &Sequence) -> Sample {
-    Sample {
-        turn_id: TurnId(0),
-        tokens: sequence.tokens().to_vec(),
-        response_start: sequence.response_start(),
-        temperature: 1.0,
-        behaviour: Vec::new(),
-        forced: Vec::new(),
-        scored: None,
-        candidates: Vec::new(),
-        reward: 1.0,
-        signal: TrainingSignal::Score,
-        session: String::new(),
-        oldest: Version::BASE,
-        ready_at_us: 0,
     }
 }

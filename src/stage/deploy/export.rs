@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::error::DeployError;
-use super::gate::chain;
 use crate::config::Home;
+use crate::fault::chain;
 use crate::model::{Decoder, SaveDtype};
 use crate::rollout::Version;
 use crate::weights::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, Manifest, Registry};

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::gate::chain;
 use super::gate::drift::Sample;
 use crate::events::deploy::SegmentUnread;
 use crate::events::emit;
+use crate::fault::chain;
 use crate::rollout::{
     Deployment, FinishReason, Hint, Ledger, Rejection, Score, ScoreStatus, Step, Turn, TurnId,
     TurnState, TurnStatus, Version,

@@ -61,7 +61,7 @@ pub enum ServerError {
 impl ServerError {
     /// The error and its causes, on one line.
     pub fn chain(&self) -> String {
-        super::gate::chain(self)
+        crate::fault::chain(self)
     }
 
     /// Whether the same request may succeed later, without anyone changing it.

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::errors::{ApiError, chain};
+use super::errors::ApiError;
 use super::router::{blocking, json as read_json};
 use super::state::Server;
 use crate::engine::EngineError;
@@ -21,6 +21,7 @@ use crate::events::serve::{
     AdapterLoaded, AdapterUnloaded, GenerationPaused, GenerationResumed, WeightsLive,
     WeightsRefused,
 };
+use crate::fault::chain;
 use crate::protocol::{
     BadField, Fields, LoadAdapter, UnloadAdapter, UpdateWeights, WeightsUpdated, parse_pause,
 };

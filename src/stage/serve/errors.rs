@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::engine::EngineError;
 use crate::events::serve::RequestRefused;
-use crate::fault::Explain;
+use crate::fault::{Explain, chain};
 use crate::model::ModelError;
 use crate::protocol::{BadField, ErrorBody, ErrorDetail};
 use crate::render::RenderError;
@@ -180,18 +180,6 @@ impl LoadError {
         let hint = error.hint();
         Self { message: chain(error), hint }
     }
-}
-
-/// An error and its causes, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
 }
 
 /// The code of the error that an answer holds, beside the answer, for the metrics.

@@ -141,7 +141,7 @@ pub(super) async fn health_generate(
         Ok(Ok(())) => {
             Ok(Json(json!({"status": "ok", "weight_version": server.live().to_string()})))
         }
-        Ok(Err(error)) => Err(unwell(super::errors::chain(&error))),
+        Ok(Err(error)) => Err(unwell(crate::fault::chain(&error))),
         Err(_) => Err(unwell(format!("no token within {HEALTH_MAX:?}"))),
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::errors::chain;
 use crate::events::emit;
 use crate::events::serve::{FeedbackRecorded, TurnNotRecorded, TurnRecorded};
+use crate::fault::chain;
 use crate::rollout::{Feedback, Rating, Turn, TurnStatus};
 use crate::store::{Record, Store, StoreError, Writer};
 

@@ -16,10 +16,9 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::checkpoint::Cursor;
-use super::rows::chain;
 use super::samples::Sample;
+use crate::fault::chain;
 use crate::render::{RenderError, Renderer, Told};
-use crate::rollout::{TrainingSignal, TurnId, Version};
 
 /// A file of examples that cannot be worked with.
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +187,7 @@ impl Examples {
         let is_said = |at: &usize| spans.iter().any(|(from, to)| (*from..*to).contains(at));
         let heard = (response_start..tokens.len()).filter(|at| !is_said(at));
         let forced = heard.map(|at| (at - response_start) as u32).collect();
-        Ok(Some(target(tokens, response_start, forced)))
+        Ok(Some(Sample::target(tokens, response_start, forced)))
     }
 }
 
@@ -220,25 +219,6 @@ fn rendered(
     }
     tokens.truncate(spans.last().map_or(0, |(_, to)| *to));
     Ok(Rendered { tokens, spans })
-}
-
-/// A sample that is nothing but a target.
-fn target(tokens: Vec<u32>, response_start: usize, forced: Vec<u32>) -> Sample {
-    Sample {
-        turn_id: TurnId(0),
-        tokens,
-        response_start,
-        temperature: 1.0,
-        behaviour: Vec::new(),
-        forced,
-        scored: None,
-        candidates: Vec::new(),
-        reward: 1.0,
-        signal: TrainingSignal::Score,
-        session: String::new(),
-        oldest: Version::BASE,
-        ready_at_us: 0,
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::config::{Behaviour, HybridSelection, HybridSupport, Method, TrainConf
 use crate::loss::hybrid::{
     Candidate, Selection, Support, SupportKind, TopK, choose, overlap, support,
 };
-use crate::model::{Decoder, Pack, Sequence, answers, plan, top};
+use crate::model::{Decoder, Pack, Sequence, answers, plan, top, top_and_answers};
 use crate::model::{Support as Asked, TopK as Found};
 
 /// The constants of one sample. What the configured objective does not need is empty.
@@ -43,6 +43,9 @@ pub struct Preparation<'a> {
     /// Whether the process is to end.
     pub stopped: &'a mut dyn FnMut() -> bool,
 }
+
+/// The likeliest ids of a response, and log-probabilities at other ones.
+type TopAndAt = (TopK, Vec<f32>);
 
 /// A sample's prompt (its own, or one with a hint) and its response.
 struct Asking<'a> {
@@ -138,10 +141,24 @@ impl Preparation<'_> {
     ) -> Result<Option<Vec<TopK>>, TrainError> {
         let k = self.k(decoder);
         self.each_pack(decoder, asked, |pack, places| {
-            let Found { ids, logprobs } = top(decoder, pack, k)?;
-            let ids = parts(&ids, places, asked, k);
-            let rows = ids.into_iter().zip(parts(&logprobs, places, asked, k));
-            Ok(rows.map(|(ids, logprobs)| TopK { ids, logprobs }).collect())
+            Ok(tops(top(decoder, pack, k)?, places, asked, k))
+        })
+    }
+
+    /// The K likeliest ids at each position of each response, and log-probabilities at these ids.
+    fn likeliest_and_at(
+        &mut self,
+        decoder: &Decoder,
+        asked: &[Asking<'_>],
+        ids: &[&[u32]],
+    ) -> Result<Option<Vec<TopAndAt>>, TrainError> {
+        let k = self.k(decoder);
+        self.each_pack(decoder, asked, |pack, places| {
+            let wanted = Asked::new(k, wanted(ids, places));
+            let (found, answers) = top_and_answers(decoder, pack, k, &wanted)?;
+            let at = answers.support.map(floats).transpose()?.unwrap_or_default();
+            let tops = tops(found, places, asked, k);
+            Ok(tops.into_iter().zip(parts(&at, places, asked, k)).collect())
         })
     }
 
@@ -154,8 +171,8 @@ impl Preparation<'_> {
     ) -> Result<Option<Vec<Vec<f32>>>, TrainError> {
         let k = self.k(decoder);
         self.each_pack(decoder, asked, |pack, places| {
-            let wanted: Vec<u32> = places.iter().flat_map(|&place| ids[place]).copied().collect();
-            let support = answers(decoder, pack, Some(&Asked::new(k, wanted))).support;
+            let wanted = Asked::new(k, wanted(ids, places));
+            let support = answers(decoder, pack, Some(&wanted)).support;
             let all = support.map(floats).transpose()?.unwrap_or_default();
             Ok(parts(&all, places, asked, k))
         })
@@ -199,8 +216,9 @@ impl Preparation<'_> {
             }
         }
         let at_student: Vec<&[u32]> = owners.iter().map(|&o| students[o].ids.as_slice()).collect();
-        let Some(rows) = self.at(teacher, &hinted, &at_student)? else { return Ok(None) };
-        let Some(own) = self.likeliest(teacher, &hinted)? else { return Ok(None) };
+        let found = self.likeliest_and_at(teacher, &hinted, &at_student)?;
+        let Some(found) = found else { return Ok(None) };
+        let (own, rows): (Vec<TopK>, Vec<Vec<f32>>) = found.into_iter().unzip();
         let mut old = vec![Vec::new(); owners.len()];
         if self.config.hybrid_support == HybridSupport::Teacher {
             let plain = owners.iter().map(|&owner| Asking::plain(&samples[owner], policy));
@@ -256,6 +274,18 @@ impl Preparation<'_> {
         };
         support(kind, &student, hints, &choose(selection, &overlaps, &counted), k)
     }
+}
+
+/// The ids that some sequences ask for, one after the other.
+fn wanted(ids: &[&[u32]], places: &[usize]) -> Vec<u32> {
+    places.iter().flat_map(|&place| ids[place]).copied().collect()
+}
+
+/// The likeliest ids of each sequence of a pack.
+fn tops(found: Found, places: &[usize], asked: &[Asking<'_>], k: usize) -> Vec<TopK> {
+    let ids = parts(&found.ids, places, asked, k);
+    let rows = ids.into_iter().zip(parts(&found.logprobs, places, asked, k));
+    rows.map(|(ids, logprobs)| TopK { ids, logprobs }).collect()
 }
 
 /// A row of values for each sequence of a pack, `width` for each of its response tokens.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::batch::Pool;
 use crate::events::emit;
 use crate::events::train::SegmentUnread;
+use crate::fault::chain;
 use crate::rollout::{Deployment, DeploymentEvent, Hint, Score, Step, Turn, TurnId};
 use crate::store::{Finder, Polled, RolloutPart, Store, Tail, TurnPart};
 
@@ -95,10 +96,4 @@ fn whole<R>(polled: Polled<R>) -> Vec<R> {
         emit(SegmentUnread { error: chain(error) });
     }
     polled.rows
-}
-
-/// What went wrong, with its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

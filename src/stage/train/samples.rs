@@ -106,6 +106,25 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// A sample that is nothing but a target, for `sft`.
+    pub const fn target(tokens: Vec<u32>, response_start: usize, forced: Vec<u32>) -> Self {
+        Self {
+            turn_id: TurnId(0),
+            tokens,
+            response_start,
+            temperature: 1.0,
+            behaviour: Vec::new(),
+            forced,
+            scored: None,
+            candidates: Vec::new(),
+            reward: 1.0,
+            signal: TrainingSignal::Score,
+            session: String::new(),
+            oldest: Version::BASE,
+            ready_at_us: 0,
+        }
+    }
+
     /// Number of response tokens.
     pub fn response_tokens(&self) -> usize {
         self.tokens.len() - self.response_start

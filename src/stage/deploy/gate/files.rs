@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain;
+use crate::fault::chain;
 use crate::rollout::Version;
 use crate::weights::{ADAPTER_WEIGHTS, Registry};
 

@@ -23,6 +23,7 @@ use self::drift::{Drift, Sample};
 use self::probes::{Probe, Reply};
 use super::error::DeployError;
 use crate::config::{DeployConfig, DtypeChoice};
+use crate::fault::chain;
 use crate::model::{Adapter, Decoder, ModelError, Placement};
 use crate::render::Renderer;
 use crate::rollout::Version;
@@ -35,12 +36,6 @@ const TOKENS_MIN: usize = 64;
 const PROBES_MEASURED: usize = 16;
 /// How much lower than a server's the priority of the gate's threads is.
 const NICE: i32 = 10;
-
-/// An error and its causes, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
 
 /// What the gate found.
 #[derive(Clone, Debug, Default)]

@@ -10,11 +10,11 @@ use futures::StreamExt;
 use serde::Serialize;
 use serde_json::json;
 
-use super::chain;
 use super::probes::{Probe, Reply};
 use super::test::{LEVEL, worse};
 use crate::complete::{Completer, Options, Patience, Prompt};
 use crate::config::DeployConfig;
+use crate::fault::chain;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const TRIES: usize = 2;

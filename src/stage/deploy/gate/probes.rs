@@ -14,10 +14,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::chain;
 use super::drift::Sample;
 use super::test::{LEVEL, worse};
 use crate::engine::{Emitted, Engine, EngineOptions, GenerateRequest};
+use crate::fault::chain;
 use crate::model::Decoder;
 use crate::render::{Grammars, Reasoning, Renderer, ReplyParser, ReplyPart, Shape, Told};
 use crate::rollout::{FinishReason, Sampling, Version};
