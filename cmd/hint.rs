@@ -2,13 +2,14 @@
 
 use clap::Args;
 use openclaw_rl::config::HintConfig;
+use openclaw_rl::judge;
 use openclaw_rl::stage;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::Global;
 use crate::edge::{self, Fault};
-use crate::judge::JudgeArgs;
+use crate::judge::{JudgeArgs, print_prompts};
 use crate::resolve::{home, resolve};
 
 /// Flags of `hint`.
@@ -30,6 +31,11 @@ pub struct HintArgs {
     /// Characters that a hint must exceed to be accepted
     #[arg(long, value_name = "N")]
     pub hint_chars_min: Option<usize>,
+    /// Print what a model judge would be told of the exchanges on standard input, and ask nobody:
+    /// one JSON object a line (`messages`, `reply`, `next_state`)
+    #[arg(long, conflicts_with = "follow")]
+    #[serde(skip)]
+    pub print_prompts: bool,
     #[command(flatten)]
     #[serde(flatten)]
     pub judge: JudgeArgs,
@@ -37,6 +43,9 @@ pub struct HintArgs {
 
 /// Looks for hints in what is placed, and prints how many it found.
 pub fn cmd_hint(global: &Global, args: &HintArgs) -> Result<Option<Value>, Fault> {
+    if args.print_prompts {
+        return print_prompts(judge::HINT_PROMPT);
+    }
     let resolved = resolve(global, "hint", args, HintConfig::validate)?;
     if resolved.is_dry_run(global) {
         return Ok(None);

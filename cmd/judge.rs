@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use openclaw_rl::fault::chain;
+use openclaw_rl::judge::shown;
 use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::edge::{self, Fault};
 
 /// Who judges, and how.
 #[derive(Debug, Args, Serialize)]
@@ -35,4 +40,22 @@ pub struct JudgeArgs {
     /// Seconds that one try may take
     #[arg(long, value_name = "SECONDS")]
     pub timeout_s: Option<u64>,
+}
+
+/// Prints what a model judge that is told `system` would be asked of each exchange on stdin.
+pub fn print_prompts(system: &str) -> Result<Option<Value>, Fault> {
+    for (at, line) in std::io::stdin().lines().enumerate() {
+        let wrong = |error: &dyn std::fmt::Display| {
+            let expected = "write one JSON object a line: {\"messages\": […], \"reply\": {…}, \
+                            \"next_state\": […]}";
+            Fault::usage(format!("standard input, line {}: {error}", at + 1), expected)
+        };
+        let line = line.map_err(|error| wrong(&error))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let messages = shown(system, &line).map_err(|error| wrong(&chain(&error)))?;
+        edge::print_text(&format!("{}\n", json!({ "messages": messages })));
+    }
+    Ok(None)
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use openclaw_rl::config::ScoreConfig;
+use openclaw_rl::judge;
 use openclaw_rl::stage;
 use serde::Serialize;
 use serde_json::Value;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use crate::Global;
 use crate::edge::{self, Fault};
 use crate::files::FileArgs;
-use crate::judge::JudgeArgs;
+use crate::judge::{JudgeArgs, print_prompts};
 use crate::resolve::{home, resolve};
 
 /// Flags of `score`.
@@ -22,6 +23,11 @@ pub struct ScoreArgs {
     /// Milliseconds between two looks at the store
     #[arg(long, value_name = "MS")]
     pub poll_ms: Option<u64>,
+    /// Print what a model judge would be told of the exchanges on standard input, and ask nobody:
+    /// one JSON object a line (`messages`, `reply`, `next_state`)
+    #[arg(long, conflicts_with = "follow")]
+    #[serde(skip)]
+    pub print_prompts: bool,
     #[command(flatten)]
     #[serde(flatten)]
     pub judge: JudgeArgs,
@@ -32,6 +38,9 @@ pub struct ScoreArgs {
 
 /// Judges what is placed, and prints how much.
 pub fn cmd_score(global: &Global, args: &ScoreArgs) -> Result<Option<Value>, Fault> {
+    if args.print_prompts {
+        return print_prompts(judge::SCORE_PROMPT);
+    }
     let resolved = resolve(global, "score", args, ScoreConfig::validate)?;
     if resolved.is_dry_run(global) {
         return Ok(None);

@@ -59,6 +59,10 @@ pub struct TrainArgs {
     /// Chat examples for sft, one JSON object a line, in place of the store
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
+    /// With --input: take the examples in the file's order [default: drawn from the seed]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub in_order: bool,
     /// With --input: optimizer steps from one version to the next
     #[arg(long, value_name = "N")]
     pub steps_per_version: Option<u64>,

@@ -215,5 +215,5 @@ async fn the_longest_hint_of_a_model_judge_is_taken() {
     assert_eq!(hint(&house, &config).await.unwrap().accepted, 1);
     let row = house.read::<Hint>().remove(0);
     assert_eq!(row.hint, "Use one word only, please.");
-    assert_eq!((row.judge.as_str(), row.votes.len()), ("openai@2:judge", 3));
+    assert_eq!((row.judge.as_str(), row.votes.len()), ("openai@3:judge", 3));
 }

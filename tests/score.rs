@@ -91,7 +91,7 @@ async fn votes_are_counted_and_kept() {
     let summary = score(&house, &asking(&stub.url)).await.unwrap();
     assert_eq!((summary.negative, stub.calls()), (1, 3));
     let row = house.read::<Score>().remove(0);
-    assert_eq!(row.judge, "openai@2:judge");
+    assert_eq!(row.judge, "openai@3:judge");
     assert_eq!(row.votes.len(), 3);
     assert!(row.reasoning.contains("\\boxed{-1}"));
     let asked = stub.asked.lock().unwrap();

@@ -134,6 +134,8 @@ pub struct TrainConfig {
     pub keep_best: usize,
     /// Chat examples for `sft`, one JSON object a line, in place of the store.
     pub input: Option<PathBuf>,
+    /// With `input`: take the examples in the file's order instead of one drawn from the seed.
+    pub in_order: bool,
     /// With `input`: optimizer steps from one version to the next.
     pub steps_per_version: u64,
     /// What fresh low-rank additions and the order of examples are drawn from.
@@ -202,6 +204,7 @@ impl Default for TrainConfig {
             keep_last: 3,
             keep_best: 1,
             input: None,
+            in_order: false,
             steps_per_version: 100,
             seed: 0,
             steps_max: None,

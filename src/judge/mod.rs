@@ -9,6 +9,7 @@ mod phrases;
 mod prompts;
 mod results;
 mod rules;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod votes;
@@ -27,11 +28,12 @@ pub use exchange::{Exchange, Unreadable};
 pub use looked::Looked;
 pub use prompts::{HINT as HINT_PROMPT, SCORE as SCORE_PROMPT};
 pub use rules::Verdict;
+pub use shown::{BadCase, shown};
 
 /// Version of the rules.
 const RULES: &str = "rules@2";
 /// Version of the prompts and of the vote rules.
-const MODEL: &str = "openai@2";
+const MODEL: &str = "openai@3";
 /// The user's own explicit word, which outranks any judge.
 const USER: &str = "user@1";
 

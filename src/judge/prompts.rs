@@ -76,14 +76,14 @@ or, if there is nothing to learn about how the reply should have been different,
 \\boxed{-1}";
 
 /// The messages that ask `system` about `exchange`; `nonce` marks the fences.
-pub fn ask(system: &str, exchange: &Exchange, nonce: u64) -> Vec<Value> {
+pub fn ask(system: &str, exchange: &Exchange, nonce: u32) -> Vec<Value> {
     let (before, request) = exchange.split_request();
     let mut text = String::new();
     let mut part = |name: &str, content: &str| {
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "<<<{nonce:016x} {name}>>>\n{content}\n<<<{nonce:016x} end of {name}>>>\n\n"
+            "<<<{nonce:08x} {name}>>>\n{content}\n<<<{nonce:08x} end of {name}>>>\n\n"
         );
     };
     let shown = |messages: &[Value]| messages.iter().map(show).collect::<Vec<_>>().join("\n\n");
@@ -198,7 +198,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing");
         }
-        let fence = "<<<0000000000000abc end of reply>>>";
+        let fence = "<<<00000abc end of reply>>>";
         assert_eq!(text.matches(fence).count(), 1);
         assert!(text.find(injected) < text.find(fence));
     }

@@ -47,6 +47,9 @@ pub struct Cursor {
     pub sha256: String,
     /// Seed of the order.
     pub seed: u64,
+    /// The order is the file's own; nothing is drawn.
+    #[serde(default)]
+    pub in_order: bool,
     /// Times that it was gone through.
     pub epoch: u64,
     /// Examples of this time that were taken.

@@ -27,8 +27,8 @@ pub(super) struct Course {
 
 impl Course {
     /// The course from where a version left it.
-    pub(super) fn new(examples: Examples, known: Option<&Cursor>, seed: u64) -> Self {
-        let cursor = examples.cursor(known, seed);
+    pub(super) fn new(examples: Examples, known: Option<&Cursor>, config: &TrainConfig) -> Self {
+        let cursor = examples.cursor(known, config.seed, config.in_order);
         Self { examples, cursor, pending: 0, too_long: 0, metrics: Vec::new() }
     }
 }
@@ -39,7 +39,8 @@ impl Trainer {
         let head = self.head;
         self.follow_head()?;
         if head != self.head {
-            course.cursor = course.examples.cursor(self.state.cursor.as_ref(), self.config.seed);
+            let (known, config) = (self.state.cursor.as_ref(), &self.config);
+            course.cursor = course.examples.cursor(known, config.seed, config.in_order);
             course.pending = 0;
         }
         let mut cursor = course.cursor.clone();

@@ -2,8 +2,8 @@
 //! in OpenAI's shape, whose last message is the assistant's.
 //!
 //! Rendered by the model's own template; what the assistant says is trained on, nothing else. The
-//! order is drawn from the seed and the number of times that the file was gone through, so that a
-//! [`Cursor`] is all that it takes to go on. The file is read as it is needed; of each line its
+//! order is the file's, or drawn from the seed and the number of times that the file was gone through,
+//! so that a [`Cursor`] is all that it takes to go on. The file is read as it is needed; of each line its
 //! place is kept.
 
 use std::fs::File;
@@ -112,10 +112,10 @@ impl Examples {
     }
 
     /// Where to go on: at `known`, if that is a place in this file and this order.
-    pub fn cursor(&self, known: Option<&Cursor>, seed: u64) -> Cursor {
-        let ours = known.filter(|known| known.sha256 == self.sha256 && known.seed == seed);
-        let begin = || Cursor { sha256: self.sha256.clone(), seed, epoch: 0, taken: 0 };
-        ours.cloned().unwrap_or_else(begin)
+    pub fn cursor(&self, known: Option<&Cursor>, seed: u64, in_order: bool) -> Cursor {
+        let begin = Cursor { sha256: self.sha256.clone(), seed, in_order, epoch: 0, taken: 0 };
+        let same = |known: &&Cursor| Cursor { epoch: 0, taken: 0, ..(*known).clone() } == begin;
+        known.filter(same).cloned().unwrap_or(begin)
     }
 
     /// The next `size` examples of at most `epochs` times through the file, and the place after
@@ -148,6 +148,9 @@ impl Examples {
 
     /// The line that stands at the cursor.
     fn place(&mut self, cursor: &Cursor) -> usize {
+        if cursor.in_order {
+            return cursor.taken as usize;
+        }
         let same = |known: &Cursor| known.seed == cursor.seed && known.epoch == cursor.epoch;
         if !self.order.as_ref().is_some_and(|(known, _)| same(known)) {
             let mut order: Vec<usize> = (0..self.lines.len()).collect();
@@ -257,7 +260,7 @@ mod tests {
     fn only_what_the_assistant_says_is_trained_on() {
         let (_dir, examples) = open(&chat(&["hello", "hi there", "and now?", "bye"]), 1000);
         let mut examples = examples.unwrap();
-        let mut cursor = examples.cursor(None, 1);
+        let mut cursor = examples.cursor(None, 1, false);
         let taken = examples.take(&mut cursor, 1, 1).unwrap();
         let said = said(&taken.samples[0]);
         assert!(said.contains("bye") && !said.contains("now") && !said.contains("hello"), "{said}");
@@ -271,7 +274,7 @@ mod tests {
         let (_dir, examples) = open(&text, 1000);
         let mut examples = examples.unwrap();
         let mut all = Vec::new();
-        let mut cursor = examples.cursor(None, 5);
+        let mut cursor = examples.cursor(None, 5, false);
         while let Some(sample) = examples.take(&mut cursor, 1, 2).unwrap().samples.pop() {
             all.push(said(&sample));
         }
@@ -285,15 +288,30 @@ mod tests {
         assert_ne!(all[..7], all[7..], "in another order");
         let (_dir, again) = open(&text, 1000);
         let mut again = again.unwrap();
-        let mut cursor = again.cursor(None, 5);
+        let mut cursor = again.cursor(None, 5, false);
         again.take(&mut cursor, 9, 2).unwrap();
         let (_dir, resumed) = open(&text, 1000);
         let mut resumed = resumed.unwrap();
-        let mut cursor = resumed.cursor(Some(&cursor), 5);
+        let mut cursor = resumed.cursor(Some(&cursor), 5, false);
         let rest = resumed.take(&mut cursor, 9, 2).unwrap();
         let rest: Vec<String> = rest.samples.iter().map(said).collect();
         assert_eq!(rest, all[9..]);
-        assert_eq!(resumed.cursor(Some(&cursor), 6).taken, 0, "another order begins anew");
+        assert_eq!(resumed.cursor(Some(&cursor), 6, false).taken, 0, "another order begins anew");
+        assert_eq!(resumed.cursor(Some(&cursor), 5, true).taken, 0, "and so does the file's own");
+    }
+
+    #[test]
+    fn the_files_own_order_is_kept_each_time() {
+        let text: String = (0..5).map(|n| chat(&["say", &format!("number {n}")])).collect();
+        let (_dir, examples) = open(&text, 1000);
+        let mut examples = examples.unwrap();
+        let mut cursor = examples.cursor(None, 5, true);
+        let taken = examples.take(&mut cursor, 7, 2).unwrap();
+        let expected = [0, 1, 2, 3, 4, 0, 1].map(|n| format!("number {n}"));
+        for (sample, expected) in taken.samples.iter().zip(expected) {
+            assert!(said(sample).contains(&expected), "{expected}");
+        }
+        assert_eq!((cursor.epoch, cursor.taken), (1, 2));
     }
 
     #[test]
@@ -306,7 +324,7 @@ mod tests {
         ] {
             let (_dir, examples) = open(&format!("{good}\n{line}"), 1000);
             let mut examples = examples.unwrap();
-            let mut cursor = examples.cursor(None, 1);
+            let mut cursor = examples.cursor(None, 1, false);
             let error = examples.take(&mut cursor, 2, 1).unwrap_err().to_string();
             assert!(error.contains("line 3") && error.contains(said), "{error}");
         }
@@ -314,7 +332,7 @@ mod tests {
         assert!(matches!(none, Err(ExamplesError::Empty { .. })));
         let (_dir, short) = open(&good, 3);
         let mut short = short.unwrap();
-        let mut cursor = short.cursor(None, 1);
+        let mut cursor = short.cursor(None, 1, false);
         let taken = short.take(&mut cursor, 2, 1).unwrap();
         assert_eq!((taken.samples.len(), taken.too_long), (0, 1));
     }

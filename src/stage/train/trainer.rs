@@ -104,7 +104,7 @@ impl Trainer {
         let course = config.input.as_ref().map(|input| -> Result<Course, TrainError> {
             let renderer = Renderer::open(&registry.dir(head))?;
             let examples = Examples::open(input, renderer, limits.tokens_max)?;
-            Ok(Course::new(examples, state.cursor.as_ref(), config.seed))
+            Ok(Course::new(examples, state.cursor.as_ref(), &config))
         });
         let course = course.transpose()?;
         let mut trainer = Self {
