@@ -146,6 +146,15 @@ pub fn lock(home: &Home, stage: &str) -> Result<File, Fault> {
     ))
 }
 
+/// Lowers this process's priority, where it is to give way to others.
+pub fn give_way(nice: Option<i32>) {
+    if let Some(by) = nice
+        && let Err(error) = rustix::process::nice(by)
+    {
+        tracing::warn!(%error, "the priority stays as it is");
+    }
+}
+
 /// Runs a stage on a runtime of its own, with a token that signals (and a vanished parent) cancel.
 pub fn block_on<T, E>(
     global: &Global,

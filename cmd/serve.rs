@@ -26,6 +26,14 @@ pub struct ServeArgs {
     /// HF_HUB_CACHE, HF_ENDPOINT and HF_HUB_OFFLINE are heeded) [default: the embedded model]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
+    /// Serve this version of the home, whichever is live, and keep to it: nothing is recorded, and
+    /// other weights are refused
+    #[arg(long, value_name = "N")]
+    pub version: Option<u64>,
+    /// Lower the process's priority by this much, 0 to 19, so that others come first
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=19))]
+    #[serde(skip)]
+    pub nice: Option<i32>,
     /// Where the model is computed: auto (a CUDA device if there is one), cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
@@ -140,12 +148,16 @@ pub fn cmd_serve(global: &Global, args: &ServeArgs) -> Result<Option<Value>, Fau
         return Ok(None);
     }
     let home = home(global)?;
-    let _lock = edge::lock(&home, "serve")?;
+    edge::give_way(args.nice);
     let mut config = resolved.config;
+    let alone = config.version.is_none();
+    // Who keeps to a version writes nothing, and may stand beside the server of the home.
+    let _lock = alone.then(|| edge::lock(&home, "serve")).transpose()?;
     config.hub = crate::hub::from_environment();
     let url = format!("http://{}", SocketAddr::new(config.host, config.port));
     let client = run::client_config(&url, &config.model_name, config.context_tokens);
-    let parts = stage::serve::Parts::decoder(&config, crate::store::sources(&home, client)?)?;
+    let sources = alone.then(|| crate::store::sources(&home, client)).transpose()?;
+    let parts = stage::serve::Parts::decoder(&config, sources.unwrap_or_default())?;
     let summary = edge::block_on(global, async |stop| {
         let (ready, _) = tokio::sync::oneshot::channel();
         stage::serve::run(&config, &home, parts, stop, ready).await

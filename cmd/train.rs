@@ -239,11 +239,7 @@ pub fn cmd_train(global: &Global, args: &TrainArgs) -> Result<Option<Value>, Fau
     if resolved.is_dry_run(global) {
         return show_memory(&home, &resolved.config);
     }
-    if let Some(by) = args.nice
-        && let Err(error) = rustix::process::nice(by)
-    {
-        tracing::warn!(%error, "the priority stays as it is");
-    }
+    edge::give_way(args.nice);
     let mut config = resolved.config;
     config.hub = crate::hub::from_environment();
     let summary =

@@ -18,6 +18,9 @@ pub struct ServeConfig {
     /// The base model: a Hugging Face directory, or `owner/name[@revision]` of the hub; the
     /// embedded model if absent.
     pub model: Option<PathBuf>,
+    /// The version of the home to serve, whichever is live: nothing is recorded then, and other
+    /// weights are refused. The live one if absent.
+    pub version: Option<u64>,
     /// Where models with such names come from.
     #[serde(skip)]
     pub hub: HubConfig,
@@ -86,7 +89,7 @@ pub struct ServeConfig {
     /// Unix socket that takes every request without a key. Without an `admin_key_file`, the admin
     /// routes are there only.
     pub admin_socket: Option<PathBuf>,
-    /// Whether turns are recorded in the store.
+    /// Whether turns are recorded in the store, if it is the live version that is served.
     pub record: bool,
     /// Whether `/good` and `/bad` in a conversation are answered by the server, while turns are
     /// recorded.
@@ -102,6 +105,7 @@ impl Default for ServeConfig {
             host: IpAddr::from([127, 0, 0, 1]),
             port: 30_000,
             model: None,
+            version: None,
             hub: HubConfig::default(),
             device: DeviceChoice::Auto,
             dtype: DtypeChoice::Auto,
@@ -211,6 +215,11 @@ impl ServeConfig {
             require(new, "adapters", text, expected)?;
         }
         Ok(())
+    }
+
+    /// Whether turns are recorded: those of the live version, if they are to be.
+    pub fn records(&self) -> bool {
+        self.record && self.version.is_none()
     }
 
     /// Names and directories of the adapters.

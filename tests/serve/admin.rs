@@ -4,12 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use openclaw_rl::config::ServeConfig;
+use openclaw_rl::config::{Home, ServeConfig};
 use openclaw_rl::engine::fake::{Fake, Gate};
-use openclaw_rl::stage::serve::{LoadError, Loaded};
+use openclaw_rl::rollout::Version;
+use openclaw_rl::stage::serve::{LoadError, Loaded, Parts, Sources};
+use openclaw_rl::weights::{Base, NewVersion, Registry};
 use serde_json::{Value, json};
 
-use super::harness::{Load, Running, ask, config, hashes, says, start, start_with, with};
+use super::harness::{
+    Load, Running, ask, attach, config, hashes, says, start, start_in, start_with, with,
+};
 
 /// Each directory is another model, by its name; `broken…` cannot be loaded.
 fn by_name() -> Load {
@@ -44,6 +48,33 @@ async fn models_health_and_status() {
     assert_eq!(status["live_version"], 0);
     assert_eq!((&status["turns"], &status["steps"]), (&json!(1), &json!(0)));
     assert_eq!(status["engine"]["completed"], 1);
+}
+
+#[tokio::test]
+async fn a_version_that_is_kept_to_is_served_whatever_is_live() {
+    let home = tempfile::tempdir().unwrap();
+    let registry = Registry::open(&Home::new(home.path())).unwrap();
+    registry.ensure_base(Base::Embedded).unwrap();
+    let draft = registry.draft().unwrap();
+    draft.copy_sidecars(&registry.dir(Version::BASE)).unwrap();
+    let newer = registry.publish(draft, NewVersion { parent: Version::BASE, step: None }).unwrap();
+    registry.set_live(newer).unwrap();
+    let config = ServeConfig { version: Some(0), ..config() };
+    let parts = |_| Parts { load: by_name(), attach: attach(), sources: Sources::default() };
+    let server = start_in(home, config, parts).await;
+
+    let info = server.json("/model_info").await;
+    assert_eq!(info["weight_version"], "0");
+    assert_eq!(info["model_path"], registry.dir(Version::BASE).display().to_string());
+    server.plain(&ask("/bad")).await;
+    assert_eq!(server.turns(), [], "nothing is recorded, and no command is heeded");
+    let newer = json!({"model_path": registry.dir(newer).display().to_string()});
+    let refused = server.post("/update_weights_from_disk", &newer).await;
+    assert_eq!(refused.status(), 409);
+    let refused: Value = refused.json().await.unwrap();
+    assert_eq!(refused["message"], "this server keeps to version 0");
+    assert_eq!(server.json("/status").await["live_version"], 0);
+    assert!(server.home().state("serve-v0").exists() && !server.home().state("serve").exists());
 }
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! Starting, ending, and what keeps the server from starting.
 
-use std::sync::Arc;
-
 use openclaw_rl::config::{Home, ServeConfig};
 use openclaw_rl::engine::fake::Gate;
 use openclaw_rl::events::heartbeat;
@@ -15,8 +13,7 @@ use super::harness::{always, ask, attach, config, events, says, start, start_par
 /// Why a server does not start.
 async fn refusal(config: ServeConfig, home: &Home) -> ServeError {
     let (ready, _address) = tokio::sync::oneshot::channel();
-    let sources = Sources { status: Arc::new(|| Value::Null), turns: Arc::new(|_| None) };
-    let parts = Parts { load: always(says("x")), attach: attach(), sources };
+    let parts = Parts { load: always(says("x")), attach: attach(), sources: Sources::default() };
     let outcome = serve::run(&config, home, parts, CancellationToken::new(), ready).await;
     outcome.expect_err("it must not start")
 }

@@ -88,6 +88,9 @@ async fn swap(
     dir: PathBuf,
     version: Version,
 ) -> Result<(), (StatusCode, String)> {
+    if let Some(kept) = server.config.version {
+        return Err((StatusCode::CONFLICT, format!("this server keeps to version {kept}")));
+    }
     let internal =
         |error: ApiError| (StatusCode::INTERNAL_SERVER_ERROR, error.message().to_owned());
     let answer = {

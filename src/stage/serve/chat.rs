@@ -104,7 +104,7 @@ enum Wanted {
 /// The command that a request is, if it is one and they are heeded.
 fn command(server: &Server, request: &ChatRequest) -> Result<Option<Command>, ApiError> {
     let config = &server.config;
-    let heeded = config.record && config.chat_commands;
+    let heeded = config.records() && config.chat_commands;
     let command = Some(&request.messages).filter(|_| heeded);
     let command = command.and_then(|messages| Command::of(messages));
     if command.is_some() {
@@ -125,7 +125,7 @@ fn conversation(
     let asker = Asker::of(&request.session, headers, &server.opted_out);
     Conversation {
         received_at_us,
-        keep: if config.record { asker.keep() } else { Keep::Nothing },
+        keep: if config.records() { asker.keep() } else { Keep::Nothing },
         user: asker.user,
         policy: adapter.as_deref().unwrap_or("default").to_owned(),
         model: request.model.clone().unwrap_or_else(|| config.model_name.clone()),

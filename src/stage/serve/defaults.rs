@@ -19,7 +19,7 @@ pub(super) fn sampling(
 ) -> (Sampling, SamplingDefaults) {
     let none = Sampling::default();
     let penalty = model.repetition_penalty.filter(|penalty| *penalty != 1.0);
-    let left_out = penalty.filter(|_| config.record && config.repetition_penalty.is_none());
+    let left_out = penalty.filter(|_| config.records() && config.repetition_penalty.is_none());
     let penalty = penalty.filter(|_| left_out.is_none());
     let mut told = Vec::new();
     let sampling = Sampling {

@@ -26,7 +26,7 @@ pub(super) async fn feedback(
     let FeedbackRequest { turn_id, rating, text, session } =
         FeedbackRequest::parse(read_json(&body)?)?;
     let asker = Asker::of(&session, &headers, &server.opted_out);
-    if !server.config.record {
+    if !server.config.records() {
         return Err(conflict("this server records nothing", "not_recording"));
     }
     if asker.opted_out.is_some() {

@@ -56,7 +56,7 @@ impl Metrics {
         engine: &Engine,
         turns: Arc<Figures>,
         cache_tokens_max: usize,
-        training: Training,
+        training: Option<Training>,
     ) -> Self {
         let mut registry = Registry::with_prefix("openclaw");
         let http_requests = Family::default();
@@ -70,7 +70,9 @@ impl Metrics {
         let replies = Replies::register(&mut registry);
         let sampled = Sampled { engine: engine.clone(), turns, cache_tokens_max };
         registry.register_collector(Box::new(sampled));
-        registry.register_collector(Box::new(training));
+        if let Some(training) = training {
+            registry.register_collector(Box::new(training));
+        }
         Self { registry, http_requests, http_requests_open, request_errors, replies }
     }
 

@@ -61,6 +61,7 @@ use crate::events::heartbeat::Pulse;
 use crate::events::serve::{DrainCut, ServerReady};
 use crate::events::{emit, now_us};
 use crate::render::{Grammars, Renderer};
+use crate::rollout::Version;
 use crate::store::Store;
 use crate::weights::Registry;
 use doors::{Door, Doors};
@@ -160,9 +161,12 @@ fn open<F: Forward>(
         let registry = Registry::open(&home)?;
         let is_stopped = || shutdown.is_cancelled();
         registry.ensure_model(config.model.as_deref(), &config.hub, &is_stopped)?;
-        let store = if config.record { Some(Store::open(&home)?) } else { None };
+        let store = if config.records() { Some(Store::open(&home)?) } else { None };
         let recorder = Recorder::start(store)?;
-        let live = registry.state()?.live;
+        let live = match config.version {
+            Some(kept) => registry.manifest(Version(kept))?.version,
+            None => registry.state()?.live,
+        };
         let dir = registry.dir(live);
         let renderer = Renderer::open(&dir)?;
         let adapters =
@@ -174,7 +178,7 @@ fn open<F: Forward>(
         emit(told);
         fits_together(&config, &renderer, vocab, context)?;
         let engine = Engine::start(set, live, engine_options(&config))?;
-        let training = Training { path: home.state("train") };
+        let training = config.version.is_none().then(|| Training { path: home.state("train") });
         let context = engine.sequence_tokens_max();
         Ok(Server {
             context: config.context_tokens.unwrap_or(context).min(context),
@@ -280,7 +284,12 @@ struct Beats {
 
 impl Beats {
     fn new(server: Arc<Server>, home: &Home) -> Self {
-        Self { server, pulse: Pulse::new(home.state("serve"), "serve"), turns: None }
+        let stage = match server.config.version {
+            Some(kept) => format!("serve-v{kept}"),
+            None => "serve".to_owned(),
+        };
+        let pulse = Pulse::new(home.state(&stage), &stage);
+        Self { server, pulse, turns: None }
     }
 
     async fn keep_beating(&mut self) -> std::convert::Infallible {

@@ -62,6 +62,13 @@ pub struct Sources {
     pub turns: Arc<Lookup>,
 }
 
+/// Nothing is known, or told: for a server that stands beside that of the home.
+impl Default for Sources {
+    fn default() -> Self {
+        Self { status: Arc::new(|| Value::Null), turns: Arc::new(|_| None) }
+    }
+}
+
 /// What the server is made with: how weights become something that computes, and where the
 /// figures of the other stages come from.
 pub struct Parts<F> {
