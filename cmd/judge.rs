@@ -1,4 +1,5 @@
-//! The judge's flags, shared by `score`, `hint` and `run`.
+//! The judge's flags: `run` has a `--judge` of its own, `score` and `hint` share theirs, and how
+//! it is asked is the same to all.
 
 use std::path::PathBuf;
 
@@ -10,12 +11,32 @@ use serde_json::{Value, json};
 
 use crate::edge::{self, Fault};
 
-/// Who judges, and how.
+/// Who judges a stage, and how.
 #[derive(Debug, Args, Serialize)]
 pub struct JudgeArgs {
     /// `rules`, or the address of an OpenAI-compatible server (http://host:port/v1)
     #[arg(long, value_name = "rules|URL")]
     pub judge: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub asked: AskedArgs,
+}
+
+/// Who judges the loop, and how.
+#[derive(Debug, Args, Serialize)]
+pub struct RunJudgeArgs {
+    /// `base` (the model as it was before it was trained, served beside it), `rules`, or the
+    /// address of an OpenAI-compatible server (http://host:port/v1) [default: base]
+    #[arg(long, value_name = "base|rules|URL")]
+    pub judge: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub asked: AskedArgs,
+}
+
+/// How a judge is asked.
+#[derive(Debug, Args, Serialize)]
+pub struct AskedArgs {
     /// The model name to ask for
     #[arg(long, value_name = "NAME")]
     pub judge_model: Option<String>,

@@ -1,6 +1,7 @@
 //! The `openclaw-rl` binary: flags to configuration, signals, printing. No tensors, no Arrow,
 //! no axum: those live in the library, which never prints.
 
+mod address;
 mod bench;
 mod collect;
 mod deploy;

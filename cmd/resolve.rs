@@ -151,6 +151,9 @@ fn unset(section: &str, key: &str) -> Option<&'static str> {
         ("serve", "repetition_penalty") => {
             Some("1 while turns are recorded, else the model's generation_config.json, else 1")
         }
+        ("serve", "version") => Some("the live version"),
+        ("run", "judge_device") => Some("as [serve] device"),
+        ("run", "judge_cache_tokens") => Some("half of [serve] cache_tokens, 16384 at least"),
         _ => None,
     }
 }
@@ -182,7 +185,7 @@ fn listing(
 
 #[cfg(test)]
 mod tests {
-    use openclaw_rl::config::{ScoreConfig, ServeConfig};
+    use openclaw_rl::config::{Judge, ScoreConfig, ServeConfig};
 
     use super::*;
 
@@ -227,7 +230,7 @@ mod tests {
             let none = Flags { port: None };
             let fault = match section {
                 "serve" => resolve(&global, "serve", &none, ServeConfig::validate).err(),
-                _ => resolve(&global, "score", &none, ScoreConfig::validate).err(),
+                _ => resolve(&global, "score", &none, ScoreConfig::<Judge>::validate).err(),
             };
             let fault = format!("{:?}", fault.expect("refused"));
             assert!(fault.contains("unknown field"), "{fault}");
@@ -238,7 +241,8 @@ mod tests {
     fn values_keep_their_types_in_flattened_sections() {
         let (_dir, global) = global("[score]\nvotes = 5\njudge = \"http://127.0.0.1:1/v1/\"\n");
         let score =
-            resolve(&global, "score", &Flags { port: None }, ScoreConfig::validate).unwrap();
+            resolve(&global, "score", &Flags { port: None }, ScoreConfig::<Judge>::validate)
+                .unwrap();
         assert_eq!(score.config.judge.votes, 5);
         assert_eq!(score.config.judge.judge.to_string(), "http://127.0.0.1:1/v1");
     }

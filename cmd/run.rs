@@ -2,21 +2,34 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
 use openclaw_rl::config::{
-    CollectConfig, DeployConfig, HintConfig, Home, RunConfig, ScoreConfig, ServeConfig, TrainConfig,
+    CollectConfig, DeployConfig, HintConfig, Home, RunConfig, RunJudge, ScoreConfig, ServeConfig,
+    TrainConfig,
 };
 use openclaw_rl::run::{self, ChildPlan, Plan, Screen};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::Global;
+use crate::address::{self, Taken};
 use crate::edge::{self, Fault};
-use crate::judge::JudgeArgs;
+use crate::judge::RunJudgeArgs;
 use crate::resolve::{given, home, resolve};
+
+/// The name of the child that serves the base model, and of that model.
+const JUDGE: &str = "judge";
+/// The version that the base model is.
+const BASE_VERSION: u64 = 0;
+/// Least key and value memory of the judge, in tokens: the longest judgement fits into it.
+const JUDGE_CACHE_MIN: usize = 16_384;
+/// How far the judge gives way to the server.
+const JUDGE_NICE: u32 = 5;
+/// How far the trainer gives way to both.
+const TRAIN_NICE: u32 = 10;
 
 /// Flags of `run`: its own, and those that are handed on to the stages most often. Everything
 /// else goes into the configuration file.
@@ -27,7 +40,7 @@ pub struct RunArgs {
     #[command(flatten)]
     serve: ServePart,
     #[command(flatten)]
-    judge: JudgeArgs,
+    judge: RunJudgeArgs,
     #[command(flatten)]
     train: TrainPart,
     #[command(flatten)]
@@ -44,6 +57,12 @@ struct OwnArgs {
     /// End after this many trained versions went live
     #[arg(long, value_name = "N")]
     exit_after_steps: Option<u64>,
+    /// Port of the base model's server where it is the judge; 0 takes a free one
+    #[arg(long, value_name = "PORT")]
+    judge_port: Option<u16>,
+    /// Where that judge is computed [default: as the policy]
+    #[arg(long, value_name = "DEVICE")]
+    judge_device: Option<String>,
 }
 
 /// What is handed on to `serve`.
@@ -137,36 +156,45 @@ struct Stages {
     run: RunConfig,
     serve: ServeConfig,
     train: TrainConfig,
-    /// Where the server will listen.
-    address: SocketAddr,
-    /// What each child is told on its command line, the server first.
+    /// Where programs on this machine reach the server.
+    url: String,
+    /// What each child is told on its command line, in the order of their start.
     told: Vec<Told>,
 }
 
-/// A stage and the flags that it is started with, as keys and values of its configuration.
+/// A child and the flags that it is started with, as keys and values of its configuration.
 struct Told {
-    stage: &'static str,
+    name: &'static str,
+    command: &'static str,
     flags: Map<String, Value>,
+    /// Where it answers requests, if it does.
+    address: Option<SocketAddr>,
+}
+
+impl Told {
+    /// What the stage of this name is told.
+    fn stage(name: &'static str, flags: Map<String, Value>) -> Self {
+        Self { name, command: name, flags, address: None }
+    }
 }
 
 /// Starts the loop, shows it, and prints how it stood at the end.
 pub fn cmd_run(global: &Global, args: &RunArgs) -> Result<Option<Value>, Fault> {
     let stages = configure(global, args)?;
-    if global.dry_run {
-        return Ok(None);
-    }
     let home = home(global)?;
     let plan = plan(global, &stages, &home)?;
+    if global.dry_run {
+        show(&plan);
+        return Ok(None);
+    }
     let batch_size = stages.train.batch_size as u64;
     let mut screen = Screen::new(std::io::stderr().is_terminal(), Box::new(std::io::stderr()));
-    let model = &stages.serve.model_name;
-    let client = run::client_config(&plan.url(), model, stages.serve.context_tokens);
+    let (url, model) = (&stages.url, &stages.serve.model_name);
+    let client = run::client_config(url, model, stages.serve.context_tokens);
     let client = serde_json::to_string_pretty(&client).unwrap_or_default();
     screen.say(&format!(
-        "OpenClaw client configuration (~/.openclaw/openclaw.json), ready to paste:\n{}\nAny \
-         other OpenAI client: base URL {}/v1, any API key, model `{model}`.\nhome {}",
-        client,
-        plan.url(),
+        "OpenClaw client configuration (~/.openclaw/openclaw.json), ready to paste:\n{client}\nAny \
+         other OpenAI client: base URL {url}/v1, any API key, model `{model}`.\nhome {}",
         home.root().display(),
     ));
     let read = crate::store::figures_source(&home, batch_size, client)?;
@@ -179,22 +207,24 @@ pub fn cmd_run(global: &Global, args: &RunArgs) -> Result<Option<Value>, Fault> 
 /// Resolves every stage's section with the flags that its child will get, so that a mistake in
 /// any is found before a child starts.
 fn configure(global: &Global, args: &RunArgs) -> Result<Stages, Fault> {
+    let flags = with(with(given(&args.serve), &args.doors), &args.model);
+    let taught = with(given(&args.train), &args.model);
     let run = resolve(global, "run", &args.own, RunConfig::validate)?;
-    let mut flags = given(&args.serve);
-    flags.extend(given(&args.doors));
-    flags.extend(given(&args.model));
     let serve = resolve(global, "serve", &flags, ServeConfig::validate)?;
-    let address = match global.dry_run {
-        true => SocketAddr::new(serve.config.host, serve.config.port),
-        false => free_address(&serve.config)?,
-    };
-    let told = tell(args, flags, &serve.config, address);
-    let [_, collect, score, hint, train, deploy] = &told;
-    let collect = resolve(global, "collect", &collect.flags, CollectConfig::validate)?;
-    let score = resolve(global, "score", &score.flags, ScoreConfig::validate)?;
-    let hint = resolve(global, "hint", &hint.flags, HintConfig::validate)?;
-    let train = resolve(global, "train", &train.flags, TrainConfig::validate)?;
-    let deploy = resolve(global, "deploy", &deploy.flags, DeployConfig::validate)?;
+    if serve.config.version.is_some() {
+        return Err(Fault::usage(
+            "`version` of [serve]: the loop serves the live version, and trains it",
+            "take it out, or start `openclaw-rl serve --version N` by itself",
+        ));
+    }
+    let collect = resolve(global, "collect", &args.collect, CollectConfig::validate)?;
+    let score = resolve(global, "score", &args.judge, ScoreConfig::<RunJudge>::validate)?;
+    let train = resolve(global, "train", &taught, TrainConfig::validate)?;
+    let server = Taken::new(global, serve.config.host, serve.config.port, "--port")?;
+    let hinted = with(given(&args.judge), &teacher_flags(&serve.config, &server));
+    let hint = resolve(global, "hint", &hinted, HintConfig::<RunJudge>::validate)?;
+    let deployed = deploy_flags(args, &serve.config, &server);
+    let deploy = resolve(global, "deploy", &deployed, DeployConfig::validate)?;
     run.is_dry_run(global);
     serve.is_dry_run(global);
     collect.is_dry_run(global);
@@ -202,63 +232,89 @@ fn configure(global: &Global, args: &RunArgs) -> Result<Stages, Fault> {
     hint.is_dry_run(global);
     train.is_dry_run(global);
     deploy.is_dry_run(global);
-    let (run, serve, train) = (run.config, serve.config, train.config);
-    Ok(Stages { run, serve, train, address, told: told.into() })
+
+    let judges = [score.config.judge.judge, hint.config.judge.judge];
+    let base = base(global, &judges, &run.config, &serve.config, &server)?;
+    let asking = |flags, judge: &RunJudge| match &base {
+        Some(base) if *judge == RunJudge::Base => with(flags, &asking_flags(&serve.config, base)),
+        _ => flags,
+    };
+    let port = json!({"port": server.address.port()});
+    let address = Some(server.address);
+    let mut told = vec![Told { address, ..Told::stage("serve", with(flags, &port)) }];
+    told.extend(base.as_ref().map(|base| judge_told(&run.config, &serve.config, base)));
+    told.extend([
+        Told::stage("collect", given(&args.collect)),
+        Told::stage("score", asking(given(&args.judge), &judges[0])),
+        Told::stage("hint", asking(hinted, &judges[1])),
+        Told::stage("train", taught),
+        Told::stage("deploy", deployed),
+    ]);
+    let url = server.url();
+    Ok(Stages { run: run.config, serve: serve.config, train: train.config, url, told })
 }
 
-/// The flags of each child: those that were given for it, and how it reaches the server.
-fn tell(
-    args: &RunArgs,
-    mut flags: Map<String, Value>,
+/// The address of the base model's server, if one is wanted. No judge may be the policy's.
+fn base(
+    global: &Global,
+    judges: &[RunJudge],
+    run: &RunConfig,
     serve: &ServeConfig,
-    address: SocketAddr,
-) -> [Told; 6] {
-    let url = format!("http://{address}");
-    flags.insert("port".to_owned(), json!(address.port()));
-    let with = |flags: Value, more: Value| {
-        let mut flags = given(&flags);
-        flags.extend(given(&more));
-        flags
-    };
-    let judge = json!(args.judge);
-    let teacher = json!({"teacher": url, "teacher_key_file": serve.api_key_file});
+    server: &Taken,
+) -> Result<Option<Taken>, Fault> {
+    for judge in judges {
+        address::refuse_own(judge, serve.host, server.address.port())?;
+    }
+    let wanted = judges.contains(&RunJudge::Base);
+    let host = IpAddr::from(Ipv4Addr::LOCALHOST);
+    wanted.then(|| Taken::new(global, host, run.judge_port, "--judge-port")).transpose()
+}
+
+/// These flags, and more.
+fn with(mut flags: Map<String, Value>, more: &impl Serialize) -> Map<String, Value> {
+    flags.extend(given(more));
+    flags
+}
+
+/// How `hint` reaches the teacher, which is the policy.
+fn teacher_flags(serve: &ServeConfig, server: &Taken) -> Value {
+    json!({"teacher": server.url(), "teacher_key_file": serve.api_key_file})
+}
+
+/// How a stage reaches the base model, which has the key of the server.
+fn asking_flags(serve: &ServeConfig, base: &Taken) -> Value {
+    json!({"judge": format!("{}/v1", base.url()), "judge_key_file": serve.api_key_file})
+}
+
+/// How `deploy` reaches the server's admin routes.
+fn deploy_flags(args: &RunArgs, serve: &ServeConfig, server: &Taken) -> Map<String, Value> {
     let admin = match &serve.admin_socket {
         Some(socket) if !serve.admin_over_network() => format!("unix:{}", socket.display()),
-        _ => url,
+        _ => server.url(),
     };
-    let deploy = json!({
+    given(&json!({
         "server": [admin],
         "api_key_file": serve.api_key_file,
         "admin_key_file": serve.admin_key_file,
         "device": args.model.device,
-    });
-    let train = with(json!(args.train), json!(args.model));
-    [
-        Told { stage: "serve", flags },
-        Told { stage: "collect", flags: given(&args.collect) },
-        Told { stage: "score", flags: given(&judge) },
-        Told { stage: "hint", flags: with(judge, teacher) },
-        Told { stage: "train", flags: train },
-        Told { stage: "deploy", flags: given(&deploy) },
-    ]
+    }))
 }
 
-/// The address the server will have: the configured one, with a free port in place of 0, and
-/// loopback in place of "every address".
-fn free_address(serve: &ServeConfig) -> Result<SocketAddr, Fault> {
-    let listener = std::net::TcpListener::bind((serve.host, serve.port)).map_err(|error| {
-        Fault::usage(
-            format!("port {} at {}: {error}", serve.port, serve.host),
-            "another program uses it: stop that one, or choose with --port",
-        )
-    })?;
-    let port = listener.local_addr().map_or(serve.port, |address| address.port());
-    let host = match serve.host {
-        IpAddr::V4(host) if host.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
-        IpAddr::V6(host) if host.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-        host => host,
-    };
-    Ok(SocketAddr::new(host, port))
+/// The base model's server. It is a `serve` of its own: nothing of `[serve]` holds for it that is
+/// not said here.
+fn judge_told(run: &RunConfig, serve: &ServeConfig, judge: &Taken) -> Told {
+    let half = (serve.cache_tokens / 2).max(JUDGE_CACHE_MIN);
+    let flags = json!({
+        "version": BASE_VERSION,
+        "port": judge.address.port(),
+        "model_name": JUDGE,
+        "device": run.judge_device.unwrap_or(serve.device),
+        "dtype": serve.dtype,
+        "cache_tokens": run.judge_cache_tokens.unwrap_or(half),
+        "api_key_file": serve.api_key_file,
+        "nice": JUDGE_NICE,
+    });
+    Told { name: JUDGE, command: "serve", flags: given(&flags), address: Some(judge.address) }
 }
 
 /// The children with their arguments.
@@ -267,23 +323,24 @@ fn plan(global: &Global, stages: &Stages, home: &Home) -> Result<Plan, Fault> {
         Fault::failed(format!("the path of this program: {error}"), "start it by its path")
     })?;
     let children = stages.told.iter().map(|told| child(global, home, told)).collect();
-    Ok(Plan { program, address: stages.address, children, lock: home.lock("run") })
+    Ok(Plan { program, children, lock: home.lock("run") })
 }
 
 fn child(global: &Global, home: &Home, told: &Told) -> ChildPlan {
+    let &Told { name, command, ref flags, address } = told;
     let mut args = vec![OsString::from("--home"), home.root().as_os_str().to_owned()];
-    if let Some(config) = &global.config {
+    // The file's `[serve]` is about the other server.
+    if let Some(config) = global.config.as_ref().filter(|_| name != JUDGE) {
         args.extend([OsString::from("--config"), config.as_os_str().to_owned()]);
     }
     args.extend([OsString::from("--log"), OsString::from(&global.log)]);
-    if told.stage != "serve" {
+    if command != "serve" {
         args.push("--follow".into());
     }
-    if told.stage == "train" {
-        // Serving comes first.
-        args.extend(["--nice".into(), "10".into()]);
+    if command == "train" {
+        args.extend(["--nice".into(), TRAIN_NICE.to_string().into()]);
     }
-    for (key, value) in &told.flags {
+    for (key, value) in flags {
         let values = match value {
             Value::Array(values) => values.as_slice(),
             value => std::slice::from_ref(value),
@@ -293,5 +350,13 @@ fn child(global: &Global, home: &Home, told: &Told) -> ChildPlan {
             args.extend([format!("--{}", key.replace('_', "-")).into(), text.into()]);
         }
     }
-    ChildPlan { stage: told.stage, args, log: home.log(told.stage) }
+    ChildPlan { name, command, args, address, log: home.log(name) }
+}
+
+/// Prints what would be started, as comments of the configuration.
+fn show(plan: &Plan) {
+    for ChildPlan { name, command, args, .. } in &plan.children {
+        let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+        edge::print_text(&format!("# {name}: openclaw-rl {command} {}\n", args.join(" ")));
+    }
 }

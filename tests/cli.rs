@@ -23,6 +23,11 @@ fn wrong_commands_exit_with_2_and_name_the_thing() {
         (&["run", "--do-not-train", ""], "do_not_train"),
         (&["collect", "--follow", "--close-all"], "--close-all"),
         (&["score", "--judge", "nonsense"], "nonsense"),
+        (&["score", "--judge", "base"], "is for `run`"),
+        (&["hint", "--judge", "base"], "is for `run`"),
+        (&["run", "--judge", "bass"], "`base`, `rules`"),
+        (&["run", "--port", "0", "--judge-device", "gpu"], "cuda:N"),
+        (&["serve", "--port", "0", "--version", "7"], "7"),
         (&["score", "--votes", "0"], "votes"),
         (&["hint", "--teacher", "localhost"], "teacher"),
         (&["train", "--method", "magic"], "magic"),
@@ -48,6 +53,7 @@ fn a_wrong_configuration_file_is_named_with_its_key() {
         ("[serve\n", "config.toml"),
         ("[serve]\nprot = 1\n", "prot"),
         ("[sevre]\nport = 1\n", "sevre"),
+        ("[serve]\nversion = 0\n", "the loop serves the live version"),
         ("[train]\nbatch_size = \"many\"\n", "many"),
         ("[score]\njudge = \"somebody\"\n", "somebody"),
         ("[deploy]\ntries = 0\n", "tries"),
@@ -70,7 +76,7 @@ fn a_home_that_cannot_be_written_is_named() {
     for stage in ["collect", "score", "train", "run"] {
         let mut args = vec![stage];
         if stage == "run" {
-            args.extend(["--port", "0"]);
+            args.extend(["--port", "0", "--judge", "rules"]);
         }
         let output = command(&file.join("home"), &args).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();

@@ -10,6 +10,7 @@ mod golden;
 mod hint;
 mod hub;
 mod inspect;
+mod judge_server;
 mod judging;
 mod parity;
 mod parity_hybrid;

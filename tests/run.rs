@@ -26,7 +26,10 @@ fn assert_accounted(status: &Value) {
 #[tokio::test]
 async fn a_conversation_becomes_a_version_that_answers() {
     let home = tempfile::tempdir().unwrap();
-    let running = Running::start(home.path(), &["--batch-size", "2", "--exit-after-steps", "1"]);
+    let running = Running::start(
+        home.path(),
+        &["--judge", "rules", "--batch-size", "2", "--exit-after-steps", "1"],
+    );
     talk(&running.url).await;
     let output = running.finish();
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -35,6 +38,7 @@ async fn a_conversation_becomes_a_version_that_answers() {
     assert!(end["live_version"].as_u64().unwrap() >= 1, "{end}");
     assert!(end["steps"].as_u64().unwrap() >= 1, "{end}");
     assert_accounted(&end);
+    assert!(!home.path().join("logs/judge.log").exists(), "rules need no judge");
     let verified = summary(home.path(), &["store", "verify"]);
     assert_eq!(verified["problems"], serde_json::json!([]), "{verified}");
 }
@@ -42,13 +46,13 @@ async fn a_conversation_becomes_a_version_that_answers() {
 #[tokio::test]
 async fn killed_whole_and_started_again_it_goes_on_from_the_last_version() {
     let home = tempfile::tempdir().unwrap();
-    let first = Running::start(home.path(), &["--batch-size", "2"]);
+    let first = Running::start(home.path(), &["--judge", "rules", "--batch-size", "2"]);
     talk(&first.url).await;
     let before = status_until(&first.url, |s| s["live_version"].as_u64() >= Some(1)).await;
     first.signal("KILL", true);
     drop(first);
 
-    let again = Running::start(home.path(), &["--batch-size", "2"]);
+    let again = Running::start(home.path(), &["--judge", "rules", "--batch-size", "2"]);
     let after = status_until(&again.url, |s| s["turns"].as_u64() >= before["turns"].as_u64()).await;
     assert!(after["live_version"].as_u64() >= before["live_version"].as_u64(), "{after}");
     talk(&again.url).await;
@@ -65,7 +69,7 @@ async fn killed_whole_and_started_again_it_goes_on_from_the_last_version() {
 #[tokio::test]
 async fn children_leave_when_the_supervisor_is_killed_alone() {
     let home = tempfile::tempdir().unwrap();
-    let running = Running::start(home.path(), &[]);
+    let running = Running::start(home.path(), &["--judge", "rules"]);
     let url = running.url.clone();
     running.signal("KILL", false);
     let client = crate::support::client();
@@ -79,8 +83,8 @@ async fn children_leave_when_the_supervisor_is_killed_alone() {
 #[tokio::test]
 async fn one_home_has_one_supervisor_and_one_port_one_server() {
     let home = tempfile::tempdir().unwrap();
-    let running = Running::start(home.path(), &[]);
-    let second = one_shot(home.path(), &["run", "--port", "0"]);
+    let running = Running::start(home.path(), &["--judge", "rules"]);
+    let second = one_shot(home.path(), &["run", "--port", "0", "--judge", "rules"]);
     assert_eq!(second.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(stderr.contains("another `run`") && stderr.contains("hint:"), "{stderr}");
@@ -110,7 +114,7 @@ async fn one_home_has_one_supervisor_and_one_port_one_server() {
 #[tokio::test]
 async fn a_dead_stage_is_started_again() {
     let home = tempfile::tempdir().unwrap();
-    let mut running = Running::start(home.path(), &[]);
+    let mut running = Running::start(home.path(), &["--judge", "rules"]);
     let beat = home.path().join("state/collect.json");
     let deadline = std::time::Instant::now() + crate::support::PATIENCE;
     let pid = loop {

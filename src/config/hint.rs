@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, JudgeConfig, require, require_url};
+use super::{ConfigError, Judge, JudgeConfig, require, require_url};
 
-/// Configuration of the `hint` stage.
+/// Configuration of the `hint` stage; `J` is as in [`JudgeConfig`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HintConfig {
+#[serde(deny_unknown_fields, default, bound(deserialize = "J: Deserialize<'de> + Default"))]
+pub struct HintConfig<J = Judge> {
     /// Stay and follow the store instead of handling what is there.
     pub follow: bool,
     /// Milliseconds between two looks at the store.
@@ -22,10 +22,10 @@ pub struct HintConfig {
     pub hint_chars_min: usize,
     /// Who finds hints, and how.
     #[serde(flatten)]
-    pub judge: JudgeConfig,
+    pub judge: JudgeConfig<J>,
 }
 
-impl Default for HintConfig {
+impl<J: Default> Default for HintConfig<J> {
     fn default() -> Self {
         Self {
             follow: false,
@@ -38,7 +38,7 @@ impl Default for HintConfig {
     }
 }
 
-impl HintConfig {
+impl<J> HintConfig<J> {
     /// Checks every value.
     ///
     /// # Errors

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::{ConfigError, require, require_url};
 
 /// Who judges.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Judge {
     /// Deterministic rules over explicit feedback (docs/judging.md).
+    #[default]
     Rules,
     /// A model behind an OpenAI-compatible address (`http://host:port/v1`).
     Url(String),
@@ -28,9 +29,50 @@ impl FromStr for Judge {
         require_url("judge", text)
             .map(|()| Self::Url(text.trim_end_matches('/').to_owned()))
             .map_err(|error| ConfigError {
-                expected: "`rules` or an address such as http://127.0.0.1:30001/v1",
+                expected: match text {
+                    BASE => "`rules` or an address (`base` is for `run`, which serves that model)",
+                    _ => "`rules` or an address such as http://127.0.0.1:30001/v1",
+                },
                 ..error
             })
+    }
+}
+
+/// The base model's name among the judges of the loop.
+const BASE: &str = "base";
+
+/// Who judges where the whole loop is started, which can serve a judge of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum RunJudge {
+    /// The base model, as it was before it was trained.
+    #[default]
+    Base,
+    /// A judge that is there without the loop.
+    Other(Judge),
+}
+
+impl TryFrom<String> for RunJudge {
+    type Error = ConfigError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text == BASE {
+            return Ok(Self::Base);
+        }
+        let judge = text.parse().map(Self::Other);
+        judge.map_err(|error: ConfigError| ConfigError {
+            expected: "`base`, `rules` or an address such as http://127.0.0.1:30001/v1",
+            ..error
+        })
+    }
+}
+
+impl From<RunJudge> for String {
+    fn from(judge: RunJudge) -> Self {
+        match judge {
+            RunJudge::Base => BASE.to_owned(),
+            RunJudge::Other(judge) => judge.into(),
+        }
     }
 }
 
@@ -57,12 +99,12 @@ impl fmt::Display for Judge {
     }
 }
 
-/// How the judge is asked.
+/// How the judge is asked: a [`Judge`], or a [`RunJudge`] where the loop is started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct JudgeConfig {
-    /// Rules, or the address of a model.
-    pub judge: Judge,
+pub struct JudgeConfig<J = Judge> {
+    /// Who is asked.
+    pub judge: J,
     /// The model name to ask for.
     pub judge_model: String,
     /// File that holds the judge's API key.
@@ -81,10 +123,10 @@ pub struct JudgeConfig {
     pub timeout_s: u64,
 }
 
-impl Default for JudgeConfig {
+impl<J: Default> Default for JudgeConfig<J> {
     fn default() -> Self {
         Self {
-            judge: Judge::Rules,
+            judge: J::default(),
             judge_model: "judge".to_owned(),
             judge_key_file: None,
             votes: 3,
@@ -97,7 +139,7 @@ impl Default for JudgeConfig {
     }
 }
 
-impl JudgeConfig {
+impl<J> JudgeConfig<J> {
     /// Checks every value.
     ///
     /// # Errors
@@ -115,5 +157,23 @@ impl JudgeConfig {
         )?;
         require((1..=32).contains(&self.tries), "tries", self.tries, "1 to 32")?;
         require(self.timeout_s > 0, "timeout_s", self.timeout_s, "seconds above 0")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_judges_the_loop_and_is_refused_elsewhere() {
+        assert_eq!(RunJudge::default(), RunJudge::Base);
+        for text in ["base", "rules", "http://127.0.0.1:1/v1"] {
+            let judge = RunJudge::try_from(text.to_owned()).unwrap();
+            assert_eq!(String::from(judge), text);
+        }
+        let error = "base".parse::<Judge>().unwrap_err();
+        assert!(error.to_string().contains("is for `run`"), "{error}");
+        let error = RunJudge::try_from("bases".to_owned()).unwrap_err();
+        assert!(error.to_string().contains("`base`, `rules`"), "{error}");
     }
 }

@@ -2,28 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, JudgeConfig, require};
+use super::{ConfigError, Judge, JudgeConfig, require};
 
-/// Configuration of the `score` stage.
+/// Configuration of the `score` stage; `J` is as in [`JudgeConfig`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ScoreConfig {
+#[serde(deny_unknown_fields, default, bound(deserialize = "J: Deserialize<'de> + Default"))]
+pub struct ScoreConfig<J = Judge> {
     /// Stay and follow the store instead of handling what is there.
     pub follow: bool,
     /// Milliseconds between two looks at the store.
     pub poll_ms: u64,
     /// Who judges, and how.
     #[serde(flatten)]
-    pub judge: JudgeConfig,
+    pub judge: JudgeConfig<J>,
 }
 
-impl Default for ScoreConfig {
+impl<J: Default> Default for ScoreConfig<J> {
     fn default() -> Self {
         Self { follow: false, poll_ms: 250, judge: JudgeConfig::default() }
     }
 }
 
-impl ScoreConfig {
+impl<J> ScoreConfig<J> {
     /// Checks every value.
     ///
     /// # Errors

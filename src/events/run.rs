@@ -4,8 +4,8 @@ use super::{Event, Level};
 
 /// A child process began.
 pub struct ChildStarted {
-    /// Its stage.
-    pub stage: &'static str,
+    /// What it is called.
+    pub child: &'static str,
     /// Its process id.
     pub pid: u32,
 }
@@ -15,14 +15,14 @@ impl Event for ChildStarted {
     const LEVEL: Level = Level::Info;
 
     fn line(&self) -> String {
-        format!("{} started (pid {})", self.stage, self.pid)
+        format!("{} started (pid {})", self.child, self.pid)
     }
 }
 
 /// A child process ended while it should have stayed.
 pub struct ChildDied {
-    /// Its stage.
-    pub stage: &'static str,
+    /// What it is called.
+    pub child: &'static str,
     /// How it ended.
     pub status: String,
     /// Milliseconds until it is started again.
@@ -34,14 +34,14 @@ impl Event for ChildDied {
     const LEVEL: Level = Level::Warn;
 
     fn line(&self) -> String {
-        format!("{} ended ({}); again in {} ms", self.stage, self.status, self.restart_in_ms)
+        format!("{} ended ({}); again in {} ms", self.child, self.status, self.restart_in_ms)
     }
 }
 
 /// A child did not leave in time and was killed.
 pub struct ChildKilled {
-    /// Its stage.
-    pub stage: &'static str,
+    /// What it is called.
+    pub child: &'static str,
 }
 
 impl Event for ChildKilled {
@@ -49,6 +49,6 @@ impl Event for ChildKilled {
     const LEVEL: Level = Level::Warn;
 
     fn line(&self) -> String {
-        format!("{} did not leave in time and was killed", self.stage)
+        format!("{} did not leave in time and was killed", self.child)
     }
 }

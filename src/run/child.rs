@@ -47,7 +47,7 @@ impl Stage {
 
     fn spawn(&mut self, plan: &Plan) -> Result<(), RunError> {
         let failed = |action, path: &std::path::Path, source| RunError::Child {
-            stage: self.plan.stage,
+            child: self.plan.name,
             action,
             path: path.to_owned(),
             source,
@@ -61,7 +61,7 @@ impl Stage {
             .open(&self.plan.log)
             .map_err(|e| failed("open", &self.plan.log, e))?;
         let process = Command::new(&plan.program)
-            .arg(self.plan.stage)
+            .arg(self.plan.command)
             .args(&self.plan.args)
             .arg("--exit-with-parent")
             .stdin(Stdio::piped())
@@ -71,7 +71,7 @@ impl Stage {
             .spawn()
             .map_err(|e| failed("start", &plan.program, e))?;
         let pid = process.id().unwrap_or_default();
-        events::emit(ChildStarted { stage: self.plan.stage, pid });
+        events::emit(ChildStarted { child: self.plan.name, pid });
         self.process = Some(process);
         self.started = Instant::now();
         self.restart_at = None;
@@ -113,8 +113,8 @@ impl Stage {
             return Err(self.gave_up(status));
         }
         let restart_in_ms = u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX);
-        let stage = self.plan.stage;
-        events::emit(ChildDied { stage, status: status.to_string(), restart_in_ms });
+        let child = self.plan.name;
+        events::emit(ChildDied { child, status: status.to_string(), restart_in_ms });
         self.restart_at = Some(now + self.wait);
         self.wait = (self.wait * 2).min(Duration::from_millis(config.restart_ms_max));
         Ok(())
@@ -123,7 +123,7 @@ impl Stage {
     /// The error that says that this child is given up, with the end of its log.
     pub(super) fn gave_up(&self, status: ExitStatus) -> RunError {
         RunError::GaveUp {
-            stage: self.plan.stage,
+            child: self.plan.name,
             status: status.to_string(),
             exit_code: if status.code() == Some(2) { 2 } else { 1 },
             log: self.plan.log.clone(),
@@ -131,9 +131,14 @@ impl Stage {
         }
     }
 
-    /// The stage's name.
+    /// What the child is called.
     pub(super) fn name(&self) -> &'static str {
-        self.plan.stage
+        self.plan.name
+    }
+
+    /// Whether others ask it for something.
+    pub(super) fn answers(&self) -> bool {
+        self.plan.address.is_some()
     }
 
     /// How often the child ended within the last minute.
@@ -156,7 +161,7 @@ impl Stage {
     pub(super) async fn leave(&mut self, deadline: tokio::time::Instant) {
         let Some(mut process) = self.process.take() else { return };
         if tokio::time::timeout_at(deadline, process.wait()).await.is_err() {
-            events::emit(ChildKilled { stage: self.plan.stage });
+            events::emit(ChildKilled { child: self.plan.name });
             process.kill().await.ok();
         }
     }
@@ -180,14 +185,14 @@ mod tests {
         let program = dir.join("program");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let child =
-            ChildPlan { stage: "collect", args: Vec::new(), log: dir.join("logs/collect.log") };
-        let plan = Plan {
-            program,
-            address: ([127, 0, 0, 1], 1).into(),
-            children: vec![child.clone()],
-            lock: dir.join("lock"),
+        let child = ChildPlan {
+            name: "collect",
+            command: "collect",
+            args: Vec::new(),
+            address: None,
+            log: dir.join("logs/collect.log"),
         };
+        let plan = Plan { program, children: vec![child.clone()], lock: dir.join("lock") };
         let stage = Stage::start(&plan, &child, config).unwrap();
         (plan, stage)
     }

@@ -1,5 +1,6 @@
-//! The supervisor: starts the six stages as child processes of the same binary, restarts what
-//! dies, shows progress, and knows nothing of their insides.
+//! The supervisor: starts the six stages, and a server for the judge where the base model is one,
+//! as child processes of the same binary, restarts what dies, shows progress, and knows nothing of
+//! their insides.
 //!
 //! It learns how the loop stands from a [`Figures`] source that the caller passes in, and tells
 //! the children to leave by SIGTERM. A child that outlives a killed supervisor notices that its

@@ -10,10 +10,14 @@ const CONTEXT_TOKENS: usize = 32_768;
 /// One child process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildPlan {
-    /// The stage, which is the subcommand's name too.
-    pub stage: &'static str,
+    /// What it is called: the stage, or what a further child of the same stage is for.
+    pub name: &'static str,
+    /// The subcommand.
+    pub command: &'static str,
     /// Arguments after the subcommand.
     pub args: Vec<OsString>,
+    /// Where it answers requests, if it does; what comes after it starts once it does.
+    pub address: Option<SocketAddr>,
     /// Its log file.
     pub log: PathBuf,
 }
@@ -23,19 +27,10 @@ pub struct ChildPlan {
 pub struct Plan {
     /// The binary that every child runs.
     pub program: PathBuf,
-    /// Where the server will listen; the others start once it answers.
-    pub address: SocketAddr,
-    /// The server first, then the stages in the order of the data.
+    /// The server and whoever else answers requests, then the stages in the order of the data.
     pub children: Vec<ChildPlan>,
     /// The file that only one supervisor of a home may lock.
     pub lock: PathBuf,
-}
-
-impl Plan {
-    /// The address that programs on this machine reach the server at.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
 }
 
 /// The OpenClaw client's configuration for the server at `url`, ready to paste.

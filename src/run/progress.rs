@@ -1,6 +1,7 @@
 //! Progress: a few live lines on a terminal, plain lines elsewhere. Everything goes to stderr.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -92,9 +93,12 @@ impl Screen {
         }
     }
 
-    /// Says that the server answers.
-    pub fn serving(&mut self, url: &str) {
-        self.say(&format!("serving at {url}/v1 (any API key)"));
+    /// Says that a child answers requests.
+    pub fn answers(&mut self, child: &str, address: SocketAddr) {
+        self.say(&match child {
+            "serve" => format!("serving at http://{address}/v1 (any API key)"),
+            _ => format!("{child} at http://{address}/v1"),
+        });
     }
 
     /// Shows the figures, if they changed.

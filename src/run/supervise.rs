@@ -1,7 +1,8 @@
-//! The life of the loop: one lock, the server first, the others once it answers, then tending
+//! The life of the loop: one lock, the servers first, the others once they answer, then tending
 //! until the end, and leaving in order.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::fault::Explain;
 
 /// How often children are tended and figures are read.
 const TEND: Duration = Duration::from_millis(250);
-/// How long the server may take to load its model.
+/// How long a server may take to load its model.
 const SERVER_START: Duration = Duration::from_secs(600);
 
 /// What `run` did, for its last line.
@@ -46,10 +47,10 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// A child cannot be started.
-    #[error("{stage}: could not {action} {}", path.display())]
+    #[error("{child}: could not {action} {}", path.display())]
     Child {
-        /// The stage.
-        stage: &'static str,
+        /// What the child is called.
+        child: &'static str,
         /// What was tried.
         action: &'static str,
         /// With what.
@@ -58,10 +59,10 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// A child ended too often, or for a reason that a restart does not mend.
-    #[error("{stage} ended ({status}); the end of {}:\n{tail}", log.display())]
+    #[error("{child} ended ({status}); the end of {}:\n{tail}", log.display())]
     GaveUp {
-        /// The stage.
-        stage: &'static str,
+        /// What the child is called.
+        child: &'static str,
         /// How it ended the last time.
         status: String,
         /// 2 where its command or input was wrong.
@@ -71,11 +72,13 @@ pub enum RunError {
         /// The log's last lines.
         tail: String,
     },
-    /// The server did not answer in time.
-    #[error("the server at {url} did not answer within {seconds} s")]
+    /// A server did not answer in time.
+    #[error("{child} at {address} did not answer within {seconds} s")]
     NoServer {
+        /// What the child is called.
+        child: &'static str,
         /// Its address.
-        url: String,
+        address: SocketAddr,
         /// The time it had.
         seconds: u64,
     },
@@ -98,10 +101,10 @@ impl Explain for RunError {
             Self::Lock { .. } | Self::Child { .. } => {
                 "the home must be a directory that can be written to".to_owned()
             }
-            Self::GaveUp { stage, .. } => {
-                format!("nothing is lost: mend the cause and start again; see the log of {stage}")
+            Self::GaveUp { child, .. } => {
+                format!("nothing is lost: mend the cause and start again; see the log of {child}")
             }
-            Self::NoServer { .. } => "see logs/serve.log in the home".to_owned(),
+            Self::NoServer { child, .. } => format!("see logs/{child}.log in the home"),
         })
     }
 
@@ -146,11 +149,11 @@ async fn live(
     read: &mut impl FnMut() -> Figures,
     screen: &mut Screen,
 ) -> Result<&'static str, RunError> {
-    for (index, child) in plan.children.iter().enumerate() {
+    for child in &plan.children {
         stages.push(Stage::start(plan, child, config)?);
-        if index == 0 {
-            wait_for_server(plan, &mut stages[0]).await?;
-            screen.serving(&plan.url());
+        if let Some(address) = child.address {
+            wait_for(address, stages, plan, config).await?;
+            screen.answers(child.name, address);
         }
     }
     let mut first: Option<u64> = None;
@@ -168,35 +171,46 @@ async fn live(
     }
 }
 
-/// Waits until the server's port answers, or says why it does not.
-async fn wait_for_server(plan: &Plan, server: &mut Stage) -> Result<(), RunError> {
+/// Waits until the server that was started last answers, or says why it does not. The others are
+/// tended meanwhile.
+async fn wait_for(
+    address: SocketAddr,
+    stages: &mut [Stage],
+    plan: &Plan,
+    config: &RunConfig,
+) -> Result<(), RunError> {
+    let Some((server, before)) = stages.split_last_mut() else { return Ok(()) };
     let deadline = tokio::time::Instant::now() + SERVER_START;
     while tokio::time::Instant::now() < deadline {
         if let Some(status) = server.ended() {
             return Err(server.gave_up(status));
         }
-        if healthy(plan).await {
+        if is_healthy(address).await {
             return Ok(());
+        }
+        for stage in before.iter_mut() {
+            stage.tend(plan, config)?;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Err(RunError::NoServer { url: plan.url(), seconds: SERVER_START.as_secs() })
+    let (child, seconds) = (server.name(), SERVER_START.as_secs());
+    Err(RunError::NoServer { child, address, seconds })
 }
 
 /// Whether our own server answers `/health`.
-async fn healthy(plan: &Plan) -> bool {
+async fn is_healthy(address: SocketAddr) -> bool {
     let request = reqwest::Client::new()
-        .get(format!("{}/health", plan.url()))
+        .get(format!("http://{address}/health"))
         .timeout(Duration::from_secs(2))
         .send();
     request.await.is_ok_and(|response| response.status().is_success())
 }
 
-/// The server leaves last, so that what the others still ask of it is answered.
+/// The servers leave last, so that what the others still ask of them is answered.
 async fn leave(stages: &mut [Stage], drain: Duration) {
     let deadline = tokio::time::Instant::now() + drain;
-    let (server, others): (Vec<_>, Vec<_>) = stages.iter_mut().partition(|s| s.name() == "serve");
-    for group in [others, server] {
+    let (servers, others): (Vec<_>, Vec<_>) = stages.iter_mut().partition(|s| s.answers());
+    for group in [others, servers] {
         for stage in group {
             stage.ask_to_leave();
             stage.leave(deadline).await;

@@ -209,7 +209,8 @@ fn files(dir: &Path) -> Vec<std::path::PathBuf> {
 #[tokio::test]
 async fn nothing_of_it_is_in_any_file() {
     let home = tempfile::tempdir().unwrap();
-    let args = ["--log", "trace", "--do-not-train", "ann", "--do-not-train", "ben"];
+    let args = ["--judge", "rules", "--do-not-train", "ann", "--do-not-train", "ben"];
+    let args = ["--log", "trace"].into_iter().chain(args).collect::<Vec<_>>();
     let running = support::Running::start(home.path(), &args);
     let client = support::client();
     for (user, header) in [("ann", "0"), ("ben", "0"), ("eve", "1")] {
