@@ -179,20 +179,21 @@ fn log_tail(path: &std::path::Path) -> String {
 mod tests {
     use super::*;
 
-    /// A stage whose program is a shell script that ignores its arguments.
+    /// A stage whose program is a shell script. It is in no file: one that another test's child has
+    /// just inherited, open for writing, could not be executed.
     fn scripted(dir: &std::path::Path, script: &str, config: &RunConfig) -> (Plan, Stage) {
-        use std::os::unix::fs::PermissionsExt;
-        let program = dir.join("program");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let child = ChildPlan {
             name: "collect",
-            command: "collect",
-            args: Vec::new(),
+            command: "-c",
+            args: vec![script.into()],
             address: None,
             log: dir.join("logs/collect.log"),
         };
-        let plan = Plan { program, children: vec![child.clone()], lock: dir.join("lock") };
+        let plan = Plan {
+            program: "/bin/sh".into(),
+            children: vec![child.clone()],
+            lock: dir.join("lock"),
+        };
         let stage = Stage::start(&plan, &child, config).unwrap();
         (plan, stage)
     }
