@@ -42,7 +42,8 @@ async fn verdicts(home: &Path, count: usize) -> Vec<Score> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut scores = store.read_all::<Score>().unwrap();
-        scores.retain(|score| score.judge.starts_with("openai@") && score.judge.ends_with(":judge"));
+        scores
+            .retain(|score| score.judge.starts_with("openai@") && score.judge.ends_with(":judge"));
         if scores.len() >= count {
             return scores;
         }
