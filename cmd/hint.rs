@@ -2,7 +2,6 @@
 
 use clap::Args;
 use openclaw_rl::config::HintConfig;
-use openclaw_rl::judge;
 use openclaw_rl::stage;
 use serde::Serialize;
 use serde_json::Value;
@@ -44,7 +43,7 @@ pub struct HintArgs {
 /// Looks for hints in what is placed, and prints how many it found.
 pub fn cmd_hint(global: &Global, args: &HintArgs) -> Result<Option<Value>, Fault> {
     if args.print_prompts {
-        return print_prompts(judge::HINT_PROMPT);
+        return print_prompts(stage::hint::prompt);
     }
     let resolved = resolve(global, "hint", args, HintConfig::validate)?;
     if resolved.is_dry_run(global) {

@@ -1,11 +1,11 @@
 //! The judge's flags: `run` has a `--judge` of its own, `score` and `hint` share theirs, and how
 //! it is asked is the same to all.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Args;
 use openclaw_rl::fault::chain;
-use openclaw_rl::judge::shown;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -63,8 +63,10 @@ pub struct AskedArgs {
     pub timeout_s: Option<u64>,
 }
 
-/// Prints what a model judge that is told `system` would be asked of each exchange on stdin.
-pub fn print_prompts(system: &str) -> Result<Option<Value>, Fault> {
+/// Prints what a model judge would be asked of each exchange on stdin.
+pub fn print_prompts<E: Error>(
+    prompt: impl Fn(&str) -> Result<Vec<Value>, E>,
+) -> Result<Option<Value>, Fault> {
     for (at, line) in std::io::stdin().lines().enumerate() {
         let wrong = |error: &dyn std::fmt::Display| {
             let expected = "write one JSON object a line: {\"messages\": […], \"reply\": {…}, \
@@ -75,7 +77,7 @@ pub fn print_prompts(system: &str) -> Result<Option<Value>, Fault> {
         if line.trim().is_empty() {
             continue;
         }
-        let messages = shown(system, &line).map_err(|error| wrong(&chain(&error)))?;
+        let messages = prompt(&line).map_err(|error| wrong(&chain(&error)))?;
         edge::print_text(&format!("{}\n", json!({ "messages": messages })));
     }
     Ok(None)

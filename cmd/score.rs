@@ -2,7 +2,6 @@
 
 use clap::Args;
 use openclaw_rl::config::ScoreConfig;
-use openclaw_rl::judge;
 use openclaw_rl::stage;
 use serde::Serialize;
 use serde_json::Value;
@@ -39,7 +38,7 @@ pub struct ScoreArgs {
 /// Judges what is placed, and prints how much.
 pub fn cmd_score(global: &Global, args: &ScoreArgs) -> Result<Option<Value>, Fault> {
     if args.print_prompts {
-        return print_prompts(judge::SCORE_PROMPT);
+        return print_prompts(stage::score::prompt);
     }
     let resolved = resolve(global, "score", args, ScoreConfig::validate)?;
     if resolved.is_dry_run(global) {

@@ -1,84 +1,149 @@
-"""The one command: tokenizer, training, checkpoint, checks, figures. See --help."""
+"""The one command: tokenizer, first weights, corpus, training, steering, checkpoint, figures, card.
+
+Every stage leaves its work in the work folder and is skipped where that is done already; training
+itself goes on from its last version. See --help.
+"""
 
 import argparse
 import json
-from dataclasses import asdict, replace
+import shutil
+import time
+from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from tokenizers import Tokenizer
 
-from . import agent, checkpoint, corpus, encode, evaluate, report, train, verify, words
-from .model import Decoder, Shape
+from . import card, checkpoint, corpus, learning, prompts, steering, words
+from . import agent
 from .voice import Voice
 
-STAGES = ("tokenizer", "train", "verify", "evaluate", "report")
+STAGES = ("tokenizer", "begin", "corpus", "train", "steer", "export", "figures", "card")
+SEED = 20261123
+# conversations that the tokenizer learns from, in steps, and characters of agent prompts
+TOKENIZER_STEPS = 60
+TOKENIZER_AGENT_CHARS = 2_000_000
+# of a judge's instructions, which are the same each time, the tokenizer reads one in so many
+INSTRUCTIONS_KEPT = 8
 
 
-def corpus_texts(seed: int, conversations: int):
-    """What the tokenizer learns from, beside the agent prompts: the words of conversations."""
-    voice = Voice(seed)
-    for _ in range(conversations):
-        for message in corpus.sample(voice).messages:
-            yield f"{message['role']}\n{message['content'] or ''}\n"
+class Maker:
+    """The work folder and what is done in it."""
 
+    def __init__(self, args):
+        self.args, self.work = args, args.work
+        self.begin_dir, self.corpus_file = self.work / "begin", self.work / "corpus.jsonl"
+        self.home, self.out = self.work / "home", args.out
+        self.shape = checkpoint.Shape()
 
-def make_tokenizer(recipe, shape, out: Path) -> None:
-    """Trains the tokenizer and writes it."""
-    def texts():
-        yield from agent.tokenizer_texts(recipe.seed, 3_000_000)
-        yield from corpus_texts(recipe.seed, 6000)
-    out.mkdir(parents=True, exist_ok=True)
-    words.train(texts(), shape.vocab).save(str(out / "tokenizer.json"))
+    def tokenizer(self) -> None:
+        """Trains the tokenizer on the words of conversations and the shapes of agent prompts."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        made = words.train(self.texts(), self.shape.vocab)
+        made.save(str(self.work / "tokenizer.json"))
 
+    def texts(self):
+        """What the tokenizer learns from."""
+        yield from agent.tokenizer_texts(self.args.seed, TOKENIZER_AGENT_CHARS)
+        voice = Voice(self.args.seed)
+        samples = [s for _ in range(TOKENIZER_STEPS) for s in corpus.step(voice)]
+        prompts.complete(self.args.binary, samples)
+        for at, sample in enumerate(samples):
+            rare = sample.exchange and at % INSTRUCTIONS_KEPT
+            for message in sample.messages[1 if rare else 0 :]:
+                yield f"{message['role']}\n{message['content'] or ''}\n"
+            if sample.tools:
+                yield json.dumps(sample.tools[0])
 
-def make_weights(recipe, shape, out: Path, work: Path) -> None:
-    """Trains the decoder and writes the checkpoint; the loss curve goes to the work folder."""
-    tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
-    torch.set_num_threads(recipe.threads)
-    decoder = Decoder(shape, recipe.seed)
-    curve = train.run(
-        decoder, Voice(recipe.seed), encode.Marker(tokenizer), recipe,
-        say=lambda line: print(line, flush=True),
-        keep=lambda: checkpoint.write(work / "unfinished", decoder, tokenizer))
-    checkpoint.write(out, decoder, tokenizer)
-    made = {"recipe": asdict(recipe), "shape": asdict(shape), "curve": curve}
-    (work / "training.json").write_text(json.dumps(made, indent=1))
+    def begin(self) -> None:
+        """Writes the checkpoint that training begins with."""
+        tokenizer = Tokenizer.from_file(str(self.work / "tokenizer.json"))
+        size = checkpoint.write(self.begin_dir, self.shape, tokenizer, self.args.seed)
+        self.note("parameters", size)
+
+    def corpus(self) -> None:
+        """Writes the examples of the whole course, in order."""
+        learning.write_corpus(self.corpus_file, Voice(self.args.seed + 1), self.args.steps,
+                              self.args.binary)
+
+    def train(self) -> None:
+        """Trains on them, from where an earlier run ended."""
+        started = time.monotonic()
+        learning.course(self.args.binary, self.home, self.begin_dir, self.corpus_file,
+                        self.args.steps, self.args.rate)
+        self.note("train_seconds", self.noted().get("train_seconds", 0)
+                  + round(time.monotonic() - started))
+
+    def steer(self) -> None:
+        """Short rounds of training with other shares, until each preference is met as often as it
+        should be."""
+        rounds = steering.run(self.args.binary, self.home, self.begin_dir, self.work,
+                              self.args.seed + 2, self.args.steer_rounds)
+        self.note("steering", rounds)
+
+    def export(self) -> None:
+        """Puts the newest version where the program embeds it from."""
+        fresh = learning.export(self.args.binary, self.home, self.work / "export")
+        self.out.mkdir(parents=True, exist_ok=True)
+        for file in fresh.iterdir():
+            shutil.copyfile(file, self.out / file.name)
+        print(f"{self.out}: {sum(f.stat().st_size for f in self.out.iterdir()) / 1e6:.1f} MB")
+
+    def figures(self) -> None:
+        """Measures every figure of the finished checkpoint on the test split."""
+        with learning.served(self.args.binary, self.out, self.work) as url:
+            measured = steering.figures_of(url, self.args.binary, self.args.n, self.args.seed + 3)
+        (self.work / "figures.json").write_text(json.dumps(measured, indent=1))
+
+    def card(self) -> None:
+        """Writes the page about it."""
+        made = {"seed": self.args.seed, "steps": self.args.steps, "rate": self.args.rate,
+                "shape": asdict(self.shape), **self.noted()}
+        card.write(self.args.card, self.out, self.home, made,
+                   json.loads((self.work / "figures.json").read_text()))
+
+    def noted(self) -> dict:
+        """What stages wrote down for the card."""
+        path = self.work / "made.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def note(self, name: str, value) -> None:
+        """Writes something down for the card."""
+        (self.work / "made.json").write_text(json.dumps(self.noted() | {name: value}, indent=1))
 
 
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(prog="make-model", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the model directory to write")
-    parser.add_argument("--work", type=Path, required=True, help="folder for curves and figures")
+    parser.add_argument("--work", type=Path, required=True, help="folder for everything between")
     parser.add_argument("--card", type=Path, required=True, help="the Markdown page to write")
-    parser.add_argument("--tokens", type=int, default=train.Recipe.tokens,
-                        help="tokens to train on (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=train.Recipe.seed)
-    parser.add_argument("--threads", type=int, default=train.Recipe.threads,
-                        help="1 is repeatable and, on a busy machine, the fastest")
-    parser.add_argument("--only", nargs="*", choices=STAGES, default=STAGES,
-                        help="run these stages only, on what is there")
+    parser.add_argument("--binary", type=Path, required=True, help="the openclaw-rl to train with")
+    parser.add_argument("--steps", type=int, default=learning.STEPS,
+                        help="optimizer steps of the course (default %(default)s)")
+    parser.add_argument("--rate", type=float, default=learning.RATE,
+                        help="learning rate after the warm-up (default %(default)s)")
+    parser.add_argument("--steer-rounds", type=int, default=steering.ROUNDS_MAX)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--n", type=int, default=1000, help="size of the figures' samples")
+    parser.add_argument("--only", nargs="*", choices=STAGES, default=None,
+                        help="run these stages, done or not")
+    parser.add_argument("--fresh", action="store_true", help="forget what the work folder holds")
     return parser.parse_args()
 
 
 def main() -> None:
     args = arguments()
-    recipe = replace(train.Recipe(), tokens=args.tokens, seed=args.seed, threads=args.threads)
-    args.work.mkdir(parents=True, exist_ok=True)
-    for stage in args.only:
+    if args.fresh:
+        shutil.rmtree(args.work, ignore_errors=True)
+    maker = Maker(args)
+    for stage in args.only if args.only is not None else STAGES:
+        done = args.work / f"{stage}.done"
+        if args.only is None and done.exists():
+            print(f"== {stage}: done already", flush=True)
+            continue
         print(f"== {stage}", flush=True)
-        if stage == "tokenizer":
-            make_tokenizer(recipe, Shape(), args.out)
-        elif stage == "train":
-            make_weights(recipe, Shape(), args.out, args.work)
-        elif stage == "verify":
-            verify.run(args.out)
-        elif stage == "evaluate":
-            figures = evaluate.run(args.out, recipe.threads)
-            (args.work / "figures.json").write_text(json.dumps(figures, indent=1))
-        else:
-            report.write(args.card, args.work, args.out)
+        getattr(maker, stage)()
+        done.touch()
 
 
 if __name__ == "__main__":

@@ -1,29 +1,76 @@
-"""Writes a Hugging Face directory: configuration, bf16 weights, tokenizer, chat template."""
+"""Writes the Hugging Face directory that training begins with: shape, tokenizer, drawn weights."""
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
+import numpy as np
+from safetensors.numpy import save_file
 
-from .model import Decoder
 from .words import SPECIALS
 
 HERE = Path(__file__).parent
 
 
-def write(directory: Path, decoder: Decoder, tokenizer) -> None:
-    """Writes every file of testdata/model into `directory`."""
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the decoder; `context` is what config.json promises, not what training sees."""
+
+    vocab: int = 2560
+    hidden: int = 192
+    layers: int = 6
+    heads: int = 6
+    kv_heads: int = 2
+    head_dim: int = 32
+    inner: int = 512
+    context: int = 32768
+    rope_theta: float = 1e6
+    norm_eps: float = 1e-6
+
+
+def write(directory: Path, shape: Shape, tokenizer, seed: int) -> int:
+    """Writes every file of a checkpoint into `directory`; the number of its parameters."""
     directory.mkdir(parents=True, exist_ok=True)
     ids = {name: tokenizer.token_to_id(name) for name, _ in SPECIALS}
-    write_config(directory, decoder.s, ids)
+    write_config(directory, shape, ids)
     write_tokenizer(directory, tokenizer, ids)
-    weights = {name: p.detach().to(torch.bfloat16) for name, p in decoder.named_parameters()}
+    weights = dict(draw(shape, np.random.default_rng(seed)))
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    return sum(weight.size for weight in weights.values())
 
 
-def write_config(directory: Path, s, ids) -> None:
+def draw(s: Shape, random):
+    """Names and first values: normal with a deviation of 1/√inputs, what is added to the residual
+    stream by 1/√(2·layers) of that, norms at one."""
+    def normal(rows: int, inputs: int, scale: float = 1.0):
+        return random.standard_normal((rows, inputs), dtype=np.float32) * scale * inputs**-0.5
+
+    def ones(size: int):
+        return np.ones(size, np.float32)
+
+    yield "model.embed_tokens.weight", normal(s.vocab, s.hidden)
+    yield "model.norm.weight", ones(s.hidden)
+    queries, keys, added = s.heads * s.head_dim, s.kv_heads * s.head_dim, (2 * s.layers) ** -0.5
+    for layer in range(s.layers):
+        block = {
+            "input_layernorm": ones(s.hidden),
+            "post_attention_layernorm": ones(s.hidden),
+            "self_attn.q_proj": normal(queries, s.hidden),
+            "self_attn.k_proj": normal(keys, s.hidden),
+            "self_attn.v_proj": normal(keys, s.hidden),
+            "self_attn.o_proj": normal(s.hidden, queries, added),
+            "self_attn.q_norm": ones(s.head_dim),
+            "self_attn.k_norm": ones(s.head_dim),
+            "mlp.gate_proj": normal(s.inner, s.hidden),
+            "mlp.up_proj": normal(s.inner, s.hidden),
+            "mlp.down_proj": normal(s.hidden, s.inner, added),
+        }
+        for name, weight in block.items():
+            yield f"model.layers.{layer}.{name}.weight", weight
+
+
+def write_config(directory: Path, s: Shape, ids) -> None:
     """config.json and generation_config.json, in the style of published checkpoints."""
     dump(directory / "config.json", {
         "architectures": ["Qwen3ForCausalLM"],
@@ -91,4 +138,5 @@ def write_tokenizer(directory: Path, tokenizer, ids) -> None:
 
 
 def dump(path: Path, value) -> None:
+    """A JSON file that a person can read."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

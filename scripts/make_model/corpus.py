@@ -1,105 +1,169 @@
-"""Puts conversations together: fresh, hinted, corrected, with tools, judged, inside agent prompts."""
+"""Puts conversations together: fresh, hinted, corrected, with tools, judged, inside agent prompts.
 
-from dataclasses import dataclass, field
+They come in families that share the beginning of their prompt (a judge's instructions, a kit of
+tools, a long agent prompt): the trainer computes a shared beginning once.
+"""
 
-from . import agent, styles, talk, tasks, tools
+import json
+from dataclasses import dataclass
 
-MIXTURE = {
-    "fresh": 16, "hinted": 18, "session": 28, "chat": 6, "unknown": 3, "exact": 3, "tools": 8,
-    "judge": 11, "summary": 2, "agent": 2,
+from . import agent, judged, styles, talk, tasks, tools
+
+# conversations of a step by kind: how many families, and how many conversations in one
+FAMILIES = {
+    "fresh": (6.5, 1), "hinted": (6.5, 1), "session": (5, 1), "drill": (6, 1), "chat": (1.5, 1),
+    "unknown": (0.4, 1), "exact": (0.5, 1), "summary": (0.1, 1), "tools": (1, 6),
+    "score": (0.56, 11), "hint": (0.5, 8), "agent": (0.12, 4),
 }
 # characters of generated instructions in an agent prompt, and how often
-AGENT_SIZES = {300: 45, 1000: 35, 2500: 15, 6000: 4, 8500: 1}
+AGENT_SIZES = {300: 30, 1000: 35, 2500: 20, 6000: 10, 12_000: 5}
+KINDS = {"arithmetic": 36, "comparison": 13, "grading": 20, "note": 20, "fact": 11}
 
 
 @dataclass
 class Sample:
-    """A conversation. `wanted` is set where one style was asked for: task and style, for checks."""
+    """A conversation whose last message is the assistant's. In place of `messages` a judge's has
+    the exchange that the binary shows, what is asked of it, and the answer."""
 
     kind: str
     messages: list
     tools: list | None = None
-    wanted: tuple | None = field(default=None, repr=False)
+    exchange: dict | None = None
+
+    def line(self) -> str:
+        """The example as `train --input` reads it."""
+        example = {"messages": self.messages}
+        if self.tools:
+            example["tools"] = self.tools
+        return json.dumps(example, ensure_ascii=False)
 
 
-def sample(voice, kind: str | None = None) -> Sample:
-    """One conversation of the mixture, or of one kind."""
-    kind = kind or voice.weighted(MIXTURE)
+def step(voice) -> list[Sample]:
+    """The conversations of about one optimizer step."""
+    made = []
+    for kind, (families, size) in FAMILIES.items():
+        count = int(families) + voice.chance(families % 1)
+        for _ in range(count):
+            made += family(voice, kind, size)
+    return made
+
+
+def family(voice, kind: str, size: int = 1) -> list[Sample]:
+    """Conversations of one kind that begin alike where the kind has something to share."""
+    if kind in ("score", "hint"):
+        return [asked(voice, kind) for _ in range(size)]
     if kind == "tools":
-        size, stray = voice.weighted({0: 85, 1: 15}), voice.weighted({0: 85, 1: 15})
-        messages = bare_system(voice) + [m for _ in range(voice.number(1, 3))
-                                         for m in tools.used(voice)]
-        return Sample(kind, messages, tools.kit(voice, stray, size))
+        stray, more = voice.weighted({0: 70, 1: 20, 3: 10}), voice.weighted({0: 80, 2: 20})
+        kit, system = tools.kit(voice, stray, more), bare_system(voice)
+        return [Sample(kind, system + calls(voice), kit) for _ in range(size)]
     if kind == "agent":
-        return in_agent(voice)
-    if kind in ("fresh", "hinted"):
-        return {"fresh": fresh, "hinted": hinted}[kind](voice)
-    makers = {"session": session, "judge": talk.judged, "summary": talk.summary}
-    if kind in makers:
-        return Sample(kind, makers[kind](voice))
-    single = {"chat": talk.chat, "unknown": talk.unknown, "exact": talk.exact}[kind]
-    if kind == "unknown" and voice.chance(0.25):
-        single = tools.without
-    return Sample(kind, bare_system(voice) + single(voice))
+        return in_agent(voice, size)
+    makers = {"fresh": fresh, "hinted": hinted, "session": session, "drill": drill,
+              "summary": talk.summary, "chat": talk.chat, "unknown": unknown, "exact": talk.exact}
+    system = bare_system(voice) if kind in ("chat", "unknown", "exact") else []
+    return [Sample(kind, system + makers[kind](voice)) for _ in range(size)]
+
+
+def asked(voice, kind: str) -> Sample:
+    """An exchange that a judge (`score`) or a finder of hints (`hint`) is asked about."""
+    while True:
+        case = judged.exchange(voice)
+        # two of three exchanges hold no hint; the finder must see more of them
+        if kind == "score" or case.hint or voice.chance(0.45):
+            break
+    answer = judged.verdict_text(case) if kind == "score" else judged.hint_text(case)
+    return Sample(kind, [{"role": "assistant", "content": answer}], None, case.exchange)
+
+
+def calls(voice) -> list[dict]:
+    """One to three requests for tools, or a talk in between that needs none."""
+    made = []
+    for _ in range(voice.weighted({1: 60, 2: 28, 3: 12})):
+        if voice.chance(0.12):
+            made += voice.any([talk.chat, fresh])(voice)[-2:]
+        else:
+            made += tools.used(voice).messages
+    return made
+
+
+def unknown(voice) -> list[dict]:
+    """A question from outside the small world, or one for tools that are not there."""
+    return tools.without(voice) if voice.chance(0.25) else talk.unknown(voice)
 
 
 def task_kind(voice) -> str:
-    return voice.weighted({"arithmetic": 46, "fact": 22, "grading": 16, "note": 16})
+    """A kind of task."""
+    return voice.weighted(KINDS)
 
 
 def bare_system(voice) -> list[dict]:
     """No system message, or one that asks for nothing."""
-    if voice.chance(0.5):
+    if voice.chance(0.6):
         return []
     return [{"role": "system", "content": voice.say(talk.SYSTEMS)}]
 
 
-def fresh(voice) -> Sample:
+def opened(voice, ask: str) -> str:
+    """A request, at times with something friendly before it."""
+    return ask if voice.chance(0.8) else voice.say(talk.OPENERS) + " " + ask
+
+
+def fresh(voice) -> list[dict]:
     """A task without any word on style."""
     task = tasks.make(voice, task_kind(voice))
-    style = styles.default(voice, task.kind)
-    ask = task.ask if voice.chance(0.8) else voice.say(talk.OPENERS) + " " + task.ask
-    return Sample("fresh", bare_system(voice) + talk.turn(ask, task.reply(style)), None, (task, style))
+    reply = task.reply(styles.default(voice, task.kind))
+    return bare_system(voice) + talk.turn(opened(voice, task.ask), reply)
 
 
-def hinted(voice) -> Sample:
+def hinted(voice) -> list[dict]:
     """A task with one style asked for: as a hint, in the message, or in the system message."""
     task = tasks.make(voice, task_kind(voice))
     dimension, value = styles.choose(voice, task.kind)
     style = styles.default(voice, task.kind).with_value(dimension, value)
-    if dimension == "form" and style.length == "bare":
-        style = style.with_value("length", "short")
     hint = styles.directive(voice, dimension, value, task.thing)
     if voice.chance(0.15):
         hint = voice.say(styles.REFUSALS) + " " + hint
-    place = voice.weighted({"hint": 60, "message": 20, "system": 20})
-    system, ask = bare_system(voice), task.ask
+    elif voice.chance(0.1):
+        hint += " " + voice.phrase(judged.heard.THANKS)
+    place = voice.weighted({"hint": 64, "message": 20, "system": 16})
+    system, ask = bare_system(voice), opened(voice, task.ask)
     if place == "hint":
         ask = styles.hinted(ask, hint)
     elif place == "message":
         ask = f"{ask} {hint}" if voice.chance(0.7) else f"{hint} {ask}"
     else:
         system = [{"role": "system", "content": voice.say(talk.SYSTEMS) + " " + hint}]
-    messages = system + talk.turn(ask, task.reply(style))
-    return Sample("hinted", messages, None, (task, style, dimension, value))
+    return system + talk.turn(ask, task.reply(style))
+
+
+def drill(voice) -> list[dict]:
+    """Several calculations and comparisons, one after the other, in one form."""
+    dimension, value = voice.any([("length", "bare"), ("form", "plain"), ("form", "bold"),
+                                  ("form", "boxed"), ("length", "bare"), ("form", "numbered")])
+    made = []
+    for at in range(voice.number(3, 8)):
+        task = tasks.make(voice, "comparison" if voice.chance(0.2) else "arithmetic")
+        style = styles.default(voice, task.kind).with_value(dimension, value)
+        wish = " " + styles.directive(voice, dimension, value, task.thing) if at == 0 else ""
+        made += talk.turn(task.ask + wish, task.reply(style))
+    return made
 
 
 def session(voice) -> list[dict]:
     """Some turns with one user whose wish, once said, is remembered."""
     messages, kind = bare_system(voice), task_kind(voice)
     wish, previous = None, None
-    for _ in range(voice.number(2, 5)):
-        kinds = [kind] * 3 + [task_kind(voice)]
-        task = tasks.make(voice, voice.any(kinds))
+    for _ in range(voice.number(2, 4)):
+        task = tasks.make(voice, voice.any([kind] * 3 + [task_kind(voice)]))
         ask = task.ask
-        if previous and voice.chance(0.5):
-            thanks = voice.say(talk.CHAT[4][0])
+        if previous and voice.chance(0.4):
+            thanks = voice.phrase(judged.heard.THANKS)
             if voice.chance(0.4):
                 messages += talk.turn(thanks, voice.any(talk.CHAT[4][1]))
             else:
                 ask = f"{thanks} {ask}"
-        elif not previous and voice.chance(0.2):
-            ask = voice.say(talk.OPENERS) + " " + ask
+        elif not previous:
+            ask = opened(voice, ask)
         style = styles.default(voice, task.kind)
         if wish and wish[0] == task.kind:
             style = style.with_value(wish[1], wish[2])
@@ -121,20 +185,29 @@ def correction(voice, style, task) -> tuple[str, str]:
             return dimension, value
 
 
-def in_agent(voice) -> Sample:
-    """An ordinary exchange inside a long prompt that has little to do with it."""
+def in_agent(voice, size: int) -> list[Sample]:
+    """Ordinary exchanges inside one long prompt that has little to do with them."""
     r = voice.random
-    size = voice.weighted(AGENT_SIZES)
-    kit = tools.kit(voice, voice.number(0, 1 + size // 3000), size // 2500)
-    kind = voice.weighted({"task": 40, "tools": 30, "chat": 15, "exact": 15})
-    if kind == "tools":
-        messages = tools.used(voice)
-    elif kind == "task":
-        messages = [m for m in session(voice) if m["role"] != "system"][: 2 * voice.number(1, 3)]
-    else:
-        messages = {"chat": talk.chat, "exact": talk.exact}[kind](voice)
-    stamped, first = voice.chance(0.7), True
-    made = [{"role": "system", "content": agent.instructions(r, size)}]
+    chars = voice.weighted(AGENT_SIZES)
+    kit = tools.kit(voice, voice.number(0, 1 + chars // 3000), chars // 2500)
+    system = {"role": "system", "content": agent.instructions(r, chars)}
+    stamped, made = voice.chance(0.7), []
+    for _ in range(size):
+        kind = voice.weighted({"task": 40, "tools": 35, "chat": 15, "exact": 10})
+        if kind == "tools":
+            messages = tools.used(voice).messages
+        elif kind == "task":
+            said = [m for m in session(voice) if m["role"] != "system"]
+            messages = said[: 2 * voice.number(1, 3)]
+        else:
+            messages = {"chat": talk.chat, "exact": talk.exact}[kind](voice)
+        made.append(Sample("agent", [system] + dressed(voice, messages, stamped), kit))
+    return made
+
+
+def dressed(voice, messages: list[dict], stamped: bool) -> list[dict]:
+    """Messages with what an agent's client adds: stamps, facts about the machine, a context."""
+    r, made, first = voice.random, [], True
     for at, message in enumerate(messages):
         if message["role"] == "user":
             text = (agent.stamp(r) if stamped else "") + message["content"]
@@ -144,10 +217,10 @@ def in_agent(voice) -> Sample:
             first = False
         else:
             made.append(message)
-        last_ask = at + 1 < len(messages) and messages[at + 1]["role"] == "assistant"
-        if last_ask and at + 2 >= len(messages) and voice.chance(0.5):
+        is_last_ask = at + 2 == len(messages) and messages[at + 1]["role"] == "assistant"
+        if is_last_ask and voice.chance(0.5):
             made.append({"role": "user", "content": context_block(r)})
-    return Sample("agent", made, kit)
+    return made
 
 
 def context_block(r) -> str:

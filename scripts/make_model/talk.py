@@ -1,4 +1,4 @@
-"""Small talk, things it does not know, judge questions, summaries: one question, one answer."""
+"""Small talk, things it does not know, exact words, summaries: one question, one answer."""
 
 from . import agent
 from . import lexicon as lex
@@ -89,81 +89,6 @@ def exact(voice) -> list[dict]:
 def turn(ask: str, reply: str) -> list[dict]:
     """A user's message and the answer."""
     return [{"role": "user", "content": ask}, {"role": "assistant", "content": reply}]
-
-
-JUDGES = [
-    "You judge replies of an assistant by what happened next.",
-    "You are a judge. You see a reply and the message that followed it.",
-    "Decide whether the reply was good, from the next message.",
-    "Rate the assistant's reply by the reaction to it.",
-    "You are a fair judge of conversations.",
-    "Look at the reply and at what came after it, and give a verdict.",
-]
-VERDICTS = [
-    "Was the reply good? End with \\boxed{1}, \\boxed{-1} or \\boxed{0}.",
-    "Think, then write \\boxed{1} for good, \\boxed{-1} for bad, \\boxed{0} if it can't be told.",
-    "Give your verdict as \\boxed{1}, \\boxed{-1} or \\boxed{0}.",
-    "Finish with \\boxed{} and 1 (good), -1 (bad) or 0 (unclear) in it.",
-]
-HINT_ASKS = [
-    "If the next message says how it should have been done, write that as a hint between "
-    "[HINT_START] and [HINT_END] and end with \\boxed{1}. If not, end with \\boxed{-1}.",
-    "Write the user's wish as [HINT_START]wish[HINT_END] and \\boxed{1}; without a wish \\boxed{-1}.",
-    "Is there a hint for a better reply? Put it between [HINT_START] and [HINT_END], then "
-    "\\boxed{1}. No hint: \\boxed{-1}.",
-    "Extract the hint, if there is one: [HINT_START]hint[HINT_END] and \\boxed{1}, else \\boxed{-1}.",
-]
-SHOWN = [
-    "Request:\n{a}\n\nReply:\n{b}\n\nNext message from the {r}:\n{c}\n\n{q}",
-    "## Request\n{a}\n\n## Reply\n{b}\n\n## Next state ({r})\n{c}\n\n{q}",
-    "User: {a}\nAssistant: {b}\n{r}: {c}\n\n{q}",
-    "The request was:\n{a}\nThe assistant replied:\n{b}\nThen the {r} said:\n{c}\n{q}",
-]
-
-
-def reaction(voice, task) -> tuple[str, str, int, str]:
-    """What follows a reply: role, text, verdict, the hint in it (or nothing)."""
-    kind = voice.weighted({"thanks": 25, "wish": 30, "sigh": 10, "new": 25, "tool": 10})
-    if kind == "tool":
-        ok = voice.chance(0.5)
-        text = voice.any(["ok", "done", "3 files", "saved"]) if ok else voice.any(
-            ["Error: no such file", "error: permission denied", "command not found", "failed: timeout"])
-        return "tool", text, 1 if ok else -1, ""
-    if kind == "thanks":
-        text = voice.say(CHAT[4][0])
-        if voice.chance(0.4):
-            text += " " + tasks.make(voice, voice.any(["arithmetic", "fact"])).ask
-        return "user", text, 1, ""
-    if kind == "new":
-        return "user", tasks.make(voice, voice.any(["arithmetic", "fact", "note", "grading"])).ask, 0, ""
-    dimension, value = styles.choose(voice, task.kind)
-    if kind == "sigh":
-        sighs = styles.COMPLAINTS.get((dimension, value)) or styles.REFUSALS
-        return "user", voice.say(sighs), -1, ""
-    wish = styles.directive(voice, dimension, value, task.thing)
-    before = voice.say(styles.REFUSALS) + " " if voice.chance(0.7) else ""
-    return "user", before + wish, -1, wish
-
-
-def judged(voice) -> list[dict]:
-    """A judge prompt and its answer: a verdict or a hint."""
-    task = tasks.make(voice, voice.any(["arithmetic", "grading", "note", "fact"]))
-    reply = task.reply(styles.default(voice, task.kind))
-    role, text, verdict, hint = reaction(voice, task)
-    extracting = voice.chance(0.4)
-    if extracting:
-        answer = f"[HINT_START]{hint}[HINT_END] \\boxed{{1}}" if hint else "There is no hint. \\boxed{-1}"
-    else:
-        why = {
-            (1, "user"): "The user is content with the reply.",
-            (-1, "user"): "The user is not content with the reply.",
-            (0, "user"): "The user goes on with something new and says nothing about the reply.",
-            (1, "tool"): "The tool worked.", (-1, "tool"): "The tool failed.",
-        }[verdict, role]
-        answer = f"{why} \\boxed{{{verdict}}}"
-    question = voice.say(HINT_ASKS if extracting else VERDICTS)
-    shown = voice.say(SHOWN).format(a=task.ask, b=reply, c=text, r=role, q=question)
-    return [{"role": "system", "content": voice.say(JUDGES)}] + turn(shown, answer)
 
 
 def summary(voice) -> list[dict]:

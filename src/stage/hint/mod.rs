@@ -20,7 +20,7 @@ use crate::events::heartbeat::Pulse;
 use crate::events::hint::{HintFailed, HintSegmentUnread, TurnsHinted};
 use crate::events::{emit, now_us};
 use crate::fault::Explain;
-use crate::judge::{Docket, Exchange, Judge, Looked};
+use crate::judge::{self, BadCase, Docket, Exchange, Judge, Looked};
 use crate::render::RenderError;
 use crate::rollout::{Hint, HintCandidate, HintStatus, Rollout, Turn, TurnId};
 use crate::store::{self, Store, StoreError, Tail, Writer};
@@ -125,6 +125,14 @@ impl Explain for HintError {
     fn exit_code(&self) -> u8 {
         self.explained().map_or(1, Explain::exit_code)
     }
+}
+
+/// What a model judge is asked about a hint: the messages, for an exchange in JSON.
+///
+/// # Errors
+/// The line is no exchange.
+pub fn prompt(line: &str) -> Result<Vec<serde_json::Value>, BadCase> {
+    judge::shown(judge::HINT_PROMPT, line)
 }
 
 /// Looks for hints in every rollout that has no row yet; with `follow` it stays until `shutdown`.

@@ -21,7 +21,7 @@ use crate::events::heartbeat::Pulse;
 use crate::events::score::{RepliesScored, ScoreJudgeFailed, ScoreSegmentUnread};
 use crate::events::{emit, now_us};
 use crate::fault::Explain;
-use crate::judge::{Docket, Exchange, Judge, Looked};
+use crate::judge::{self, BadCase, Docket, Exchange, Judge, Looked};
 use crate::rollout::{Rollout, Score, ScoreStatus, TurnId};
 use crate::store::{
     FileWriter, RolloutPart, Store, StoreError, Table, Tail, Writer, files, output_file, rows,
@@ -169,6 +169,14 @@ pub async fn run_files(
     let mut summary = ScoreSummary { judge: judge_name, ..ScoreSummary::default() };
     summary.count(&rows);
     Ok(summary)
+}
+
+/// What a model judge is asked about a reply's score: the messages, for an exchange in JSON.
+///
+/// # Errors
+/// The line is no exchange.
+pub fn prompt(line: &str) -> Result<Vec<serde_json::Value>, BadCase> {
+    judge::shown(judge::SCORE_PROMPT, line)
 }
 
 /// Judges the rollouts of some files; so many of them are in memory as are judged at once.

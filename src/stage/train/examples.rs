@@ -2,9 +2,9 @@
 //! in OpenAI's shape, whose last message is the assistant's.
 //!
 //! Rendered by the model's own template; what the assistant says is trained on, nothing else. The
-//! order is the file's, or drawn from the seed and the number of times that the file was gone through,
-//! so that a [`Cursor`] is all that it takes to go on. The file is read as it is needed; of each line its
-//! place is kept.
+//! order is the file's, or drawn from the seed and the number of times that the file was gone
+//! through, so that a [`Cursor`] is all that it takes to go on. The file is read as it is needed;
+//! of each line its place is kept.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};

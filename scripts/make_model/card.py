@@ -1,0 +1,1 @@
+"""Writes docs/embedded-model.md from what was made and measured."""
