@@ -82,7 +82,8 @@ class Maker:
 
     def export(self) -> None:
         """Puts the newest version where the program embeds it from."""
-        fresh = learning.export(self.args.binary, self.home, self.work / "export")
+        fresh = learning.export(self.args.binary, self.home, self.begin_dir,
+                                self.work / "export")
         self.out.mkdir(parents=True, exist_ok=True)
         for file in fresh.iterdir():
             shutil.copyfile(file, self.out / file.name)

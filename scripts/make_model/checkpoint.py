@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors import serialize_file
+from safetensors.numpy import load_file, save_file
 
 from .words import SPECIALS
 
@@ -68,6 +69,20 @@ def draw(s: Shape, random):
         }
         for name, weight in block.items():
             yield f"model.layers.{layer}.{name}.weight", weight
+
+
+def round_weights(directory: Path) -> None:
+    """Stores the weights of a checkpoint in bf16, rounded to the nearest, ties to even."""
+    path = directory / "model.safetensors"
+    rounded = {}
+    for name, weight in load_file(path).items():
+        bits = weight.astype(np.float32).view(np.uint32)
+        bits = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        rounded[name] = {"dtype": "bfloat16", "shape": weight.shape,
+                         "data": bits.astype("<u2").tobytes()}
+    part = path.with_suffix(".part")
+    serialize_file(rounded, part, {"format": "pt"})
+    part.rename(path)
 
 
 def write_config(directory: Path, s: Shape, ids) -> None:

@@ -9,7 +9,7 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import corpus, prompts
+from . import checkpoint, corpus, prompts
 
 STEPS = 1800
 RATE = 3e-3
@@ -64,11 +64,13 @@ def newest(home: Path) -> int:
     return max(json.loads(line)["version"] for line in lines)
 
 
-def export(binary: Path, home: Path, directory: Path) -> Path:
-    """Writes the newest version as a Hugging Face directory."""
+def export(binary: Path, home: Path, begun: Path, directory: Path) -> Path:
+    """Writes the newest version of what was begun as a Hugging Face directory, in bf16."""
     shutil.rmtree(directory, ignore_errors=True)
     subprocess.run([binary, "deploy", "--home", home, "--export", directory, "--log", "warn",
                     "--version", str(newest(home))], check=True)
+    checkpoint.round_weights(directory)
+    shutil.copyfile(begun / "config.json", directory / "config.json")
     return directory
 
 

@@ -35,7 +35,7 @@ def run(binary: Path, home: Path, model: Path, work: Path, seed: int, rounds_max
     """Rounds of training until every rate is within bounds; each round's rates and shares."""
     shares, rounds = dict(SHARES), []
     for number in range(rounds_max + 1):
-        met = rates(binary, home, work, seed + number)
+        met = rates(binary, home, model, work, seed + number)
         rounds.append({"met": met, "shares": dict(shares)})
         print(f"round {number}: met {met}, shares {shares}", flush=True)
         if all(LOW <= rate <= HIGH for rate in met.values()) or number == rounds_max:
@@ -50,14 +50,14 @@ def run(binary: Path, home: Path, model: Path, work: Path, seed: int, rounds_max
     return rounds
 
 
-def rates(binary: Path, home: Path, work: Path, seed: int) -> dict:
+def rates(binary: Path, home: Path, model: Path, work: Path, seed: int) -> dict:
     """How often each preference is met at T 0.6 by the newest version, on validation prompts."""
-    directory = learning.export(binary, home, work / "steered")
+    directory = learning.export(binary, home, model, work / "steered")
     with learning.served(binary, directory, work) as url:
         measured = figures_of(url, binary, 2 * REPLIES, seed, only=["preference"],
                               cases=cases.Of("valid"))
-    found = {f["name"]: f["value"] for f in measured["figures"]}
-    return {persona: round(found[persona], 4) for persona in PERSONAS}
+    from figures_of import table
+    return {persona: round(table.value(measured, "preference", persona), 4) for persona in PERSONAS}
 
 
 def corrected(share: float, rate: float) -> float:

@@ -40,7 +40,7 @@ CHAT = [
 OPENERS = [
     "Hello!", "Hi!", "Hi there!", "Hey,", "Good morning!", "This is a new conversation.", "OK.",
     "Now something else.", "Another question:", "Quick question:", "A new task:", "Let us go on.",
-    "Next one.", "I have a question.", "Let's start.", "Good evening!", "Something new:",
+    "Next one.", "I have a question.", "Let's start.", "Hello! Next one:", "Something new:",
 ]
 
 SYSTEMS = [

@@ -106,7 +106,7 @@ def story(voice, a: int, op: str, b: int, c: int) -> Task:
     more = voice.say([
         "gets {} more", "finds {} more", "buys {}", "is given {}", "wins {} more", "buys {} more",
         "receives {}", "picks up {} more", "finds {}", "gets another {}", "is given {} more",
-        "receives {} more", "wins {}", "collects {} more", "collects {}", "picks up {}",
+        "receives {} more", "wins {}", "wins another {}", "is given another {}", "finds another {}",
     ])
     less = voice.say([
         "gives away {}", "loses {}", "sells {}", "throws away {}", "drops {}", "uses {}",

@@ -118,8 +118,8 @@ def running(voice) -> ToolTask:
         "Run {} and tell me what it printed.", "Use exec to run {}. Then tell me what it printed.",
         "What does `{}` print?", "Run this command: {}. Tell me exactly what it printed.",
         "Start {} and show me the result.", "Can you run {} for me?", "I need the output of {}.",
-        "Please execute `{}`.", "Tell me what {} prints.", "Run the command {}",
-        "Show me what `{}` prints.",
+        "Please execute `{}`.", "Tell me the output of {}.", "Run the command {}",
+        "What does {} print? Tell me.",
     ]).format(command)
     made = call("exec", {"command": command})
     if voice.chance(0.12):

@@ -12,6 +12,8 @@ use super::exchange::{Regenerated, text_of};
 
 /// Characters of the conversation before the last request.
 const CONTEXT_CHARS_MAX: usize = 8_000;
+/// Characters of a system message in it: an agent's is long, and says little of one reply.
+const SYSTEM_CHARS_MAX: usize = 3_000;
 /// Characters of the last request.
 const REQUEST_CHARS_MAX: usize = 8_000;
 /// Characters of the reply.
@@ -86,7 +88,11 @@ pub fn ask(system: &str, exchange: &Exchange, nonce: u32) -> Vec<Value> {
             "<<<{nonce:08x} {name}>>>\n{content}\n<<<{nonce:08x} end of {name}>>>\n\n"
         );
     };
-    let shown = |messages: &[Value]| messages.iter().map(show).collect::<Vec<_>>().join("\n\n");
+    let one = |message: &Value| match message["role"].as_str() {
+        Some("system") => cut_middle(&show(message), SYSTEM_CHARS_MAX),
+        _ => show(message),
+    };
+    let shown = |messages: &[Value]| messages.iter().map(one).collect::<Vec<_>>().join("\n\n");
     if !before.is_empty() {
         part("conversation before", &cut_middle(&shown(before), CONTEXT_CHARS_MAX));
     }
@@ -158,6 +164,26 @@ mod tests {
         assert_eq!(cut_middle("abc", 3), "abc");
         let cut = cut_middle(&"äöü".repeat(100), 10);
         assert_eq!(cut, "äöüäöü\n[… 290 characters …]\nüäöü");
+    }
+
+    #[test]
+    fn a_long_system_message_leaves_room_for_what_was_said() {
+        let exchange = Exchange {
+            messages: vec![
+                json!({"role": "system", "content": "rule ".repeat(20_000)}),
+                json!({"role": "user", "content": "what was said earlier"}),
+                json!({"role": "assistant", "content": "and answered"}),
+                json!({"role": "user", "content": "the request"}),
+            ],
+            reply: json!({"role": "assistant", "content": "the reply"}),
+            ..Exchange::default()
+        };
+        let asked = ask(SCORE, &exchange, 1);
+        let text = asked[1]["content"].as_str().unwrap();
+        for part in ["what was said earlier", "and answered", "characters …]", "the request"] {
+            assert!(text.contains(part), "{part}");
+        }
+        assert!(text.chars().count() < SYSTEM_CHARS_MAX + 1_000);
     }
 
     #[test]
