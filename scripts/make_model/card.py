@@ -48,7 +48,7 @@ def write(page: Path, model: Path, home: Path, made: dict, figures: dict) -> Non
     """The page."""
     from figures_of import table
     shape, size = made["shape"], sum(file.stat().st_size for file in model.iterdir())
-    steps = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
+    steps = steps_of(home)
     parts = [
         INTRO,
         "## Shape\n\n"
@@ -67,6 +67,13 @@ def write(page: Path, model: Path, home: Path, made: dict, figures: dict) -> Non
     ]
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def steps_of(home: Path) -> list[dict]:
+    """The figures of each step, once: what a stop had cost was learned again."""
+    lines = (home / "metrics.jsonl").read_text().splitlines()
+    by_update = {step["updates"]: step for step in map(json.loads, lines)}
+    return [by_update[update] for update in sorted(by_update)]
 
 
 def dtype_of(model: Path) -> str:
