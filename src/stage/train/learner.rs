@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use burn::tensor::Device;
 use rayon::prelude::*;
@@ -78,7 +79,54 @@ struct Packed {
 /// All of a replica's, and how many are computed at once.
 struct Packs {
     packed: Vec<Packed>,
-    lanes: usize,
+    /// Which packs are computed after each other, for each lane; the lanes are computed at once.
+    lanes: Vec<Vec<usize>>,
+}
+
+impl Packs {
+    /// These packs, dealt out to so many lanes at most: the largest first, each to the lane that
+    /// has least.
+    fn new(packed: Vec<Packed>, lanes: usize) -> Self {
+        let count = lanes.min(packed.len()).max(1);
+        let mut order: Vec<usize> = (0..packed.len()).collect();
+        order.sort_by_key(|&at| std::cmp::Reverse(packed[at].pack.rows()));
+        let mut dealt = vec![(0, Vec::new()); count];
+        for at in order {
+            if let Some((rows, lane)) = dealt.iter_mut().min_by_key(|(rows, _)| *rows) {
+                *rows += packed[at].pack.rows();
+                lane.push(at);
+            }
+        }
+        Self { packed, lanes: dealt.into_iter().map(|(_, lane)| lane).collect() }
+    }
+
+    /// Rows of all packs.
+    fn rows(&self) -> usize {
+        self.packed.iter().map(|packed| packed.pack.rows()).sum()
+    }
+
+    /// Rows of the lane that has most.
+    fn longest(&self) -> usize {
+        let rows = |lane: &Vec<usize>| lane.iter().map(|&at| self.packed[at].pack.rows()).sum();
+        self.lanes.iter().map(rows).max().unwrap_or(0)
+    }
+}
+
+/// The gradient of a lane, and what was measured on the way.
+type Part = (Parameters, Figures);
+
+/// Into how many packs the work of a lane may be divided: more can be dealt out more evenly, and
+/// tear apart more of what samples share.
+const PACKS_PER_LANE: [usize; 3] = [1, 2, 4];
+/// Time between two looks whether the process is to end.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Runs `work` where whatever it does in parallel has one thread.
+fn on_one_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
+        Ok(pool) => pool.install(work),
+        Err(_) => work(),
+    }
 }
 
 /// A batch, with what is constant in its loss.
@@ -230,8 +278,9 @@ impl Learner {
 
     /// This replica's share of the batch, as packs. With more replicas than packs of the
     /// configured size there would be, packs are smaller. A replica on its own on the CPU takes
-    /// packs of half the size, two at once, unless that tears apart what samples share: what only
-    /// one thread does in one of them, the other one fills.
+    /// as many at once as there are cores, each on one thread, which leaves none idle: smaller
+    /// packs then, of about the same work for each thread, unless that tears apart too much of
+    /// what samples share.
     fn packs(
         &self,
         batch: &[Sample],
@@ -255,23 +304,26 @@ impl Learner {
             packed.collect()
         };
         let tokens: usize = batch.iter().map(|sample| sample.tokens.len()).sum();
-        let (ranks, lanes) = (reduce.ranks(), 1);
+        let ranks = reduce.ranks();
         if ranks > 1 {
-            let packed = planned(config.pack_tokens.min(tokens.div_ceil(ranks)))?;
-            return Ok(Packs { packed, lanes });
+            return Ok(Packs::new(planned(config.pack_tokens.min(tokens.div_ceil(ranks)))?, 1));
         }
-        let packed = planned(config.pack_tokens)?;
-        if self.decoder.device() != &Device::flex() {
-            return Ok(Packs { packed, lanes });
+        let whole = Packs::new(planned(config.pack_tokens)?, 1);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        if self.decoder.device() != &Device::flex() || threads == 1 {
+            return Ok(whole);
         }
-        let rows = |packed: &[Packed]| packed.iter().map(|of| of.pack.rows()).sum::<usize>();
-        let whole = rows(&packed);
-        let halves = planned(config.pack_tokens.min(whole).div_ceil(2))?;
-        let torn = rows(&halves) * 10 > whole * 11;
-        Ok(match torn || halves.len() < 2 {
-            true => Packs { packed, lanes },
-            false => Packs { packed: halves, lanes: 2 },
-        })
+        let (at_once, alone) = (config.pack_tokens.min(whole.rows()), whole.rows());
+        let mut best = whole;
+        for parts in PACKS_PER_LANE {
+            let packs = Packs::new(planned(at_once.div_ceil(threads * parts))?, threads);
+            // one pack on all threads is worth no more than half of them
+            let worst = if best.lanes.len() > 1 { best.longest() } else { alone * 2 / threads };
+            if packs.longest() < worst {
+                best = packs;
+            }
+        }
+        Ok(best)
     }
 
     /// The constants of the samples that are in the packs; those of others are empty. `None` if
@@ -305,27 +357,10 @@ impl Learner {
         packs: &Packs,
         stopped: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Pass>, TrainError> {
-        let ended = AtomicBool::new(false);
-        let parts: Vec<_> = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..packs.lanes)
-                .map(|lane| {
-                    let ended = &ended;
-                    let mut stopped = || ended.load(Ordering::Relaxed);
-                    scope.spawn(move || self.lane(batch, packs, lane, &mut stopped))
-                })
-                .collect();
-            let mut stopped = || {
-                let ends = stopped();
-                ended.fetch_or(ends, Ordering::Relaxed);
-                ends
-            };
-            let first = self.lane(batch, packs, 0, &mut stopped);
-            let joined = others.into_iter().map(|other| {
-                let broke_off = |_| TrainError::Panicked { reason: "a lane".to_owned() };
-                other.join().map_err(broke_off).flatten()
-            });
-            std::iter::once(first).chain(joined).collect()
-        });
+        let parts = match packs.lanes.as_slice() {
+            [lane] => vec![self.lane(batch, packs, lane, stopped)],
+            lanes => self.lanes(batch, packs, lanes, stopped),
+        };
         let (mut gradients, mut figures) = (Gradients::new(), Figures::default());
         for part in parts {
             let Some((gradient, own)) = part? else { return Ok(None) };
@@ -339,17 +374,46 @@ impl Learner {
         Ok(Some(Pass { gradient, figures }))
     }
 
-    /// The gradient of every so many packs.
+    /// The gradients of all lanes, each computed on one thread of its own.
+    fn lanes(
+        &self,
+        batch: &Batch<'_>,
+        packs: &Packs,
+        lanes: &[Vec<usize>],
+        stopped: &mut dyn FnMut() -> bool,
+    ) -> Vec<Result<Option<Part>, TrainError>> {
+        let ended = &AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let compute = |lane| {
+                move || {
+                    on_one_thread(|| {
+                        self.lane(batch, packs, lane, &mut || ended.load(Ordering::Relaxed))
+                    })
+                }
+            };
+            let lanes: Vec<_> = lanes.iter().map(|lane| scope.spawn(compute(lane))).collect();
+            while lanes.iter().any(|lane| !lane.is_finished()) {
+                if stopped() {
+                    ended.store(true, Ordering::Relaxed);
+                }
+                std::thread::sleep(LOOK);
+            }
+            let broke_off = |_| TrainError::Panicked { reason: "a lane".to_owned() };
+            lanes.into_iter().map(|lane| lane.join().map_err(broke_off).flatten()).collect()
+        })
+    }
+
+    /// The gradient of some of the packs.
     fn lane(
         &self,
         batch: &Batch<'_>,
         packs: &Packs,
-        lane: usize,
+        lane: &[usize],
         stopped: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<(Parameters, Figures)>, TrainError> {
+    ) -> Result<Option<Part>, TrainError> {
         let Batch { samples, constants, config } = *batch;
         let (mut gradients, mut figures) = (Gradients::new(), Figures::default());
-        for Packed { places, pack } in packs.packed.iter().skip(lane).step_by(packs.lanes) {
+        for Packed { places, pack } in lane.iter().map(|&at| &packs.packed[at]) {
             if stopped() {
                 return Ok(None);
             }
