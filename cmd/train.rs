@@ -163,7 +163,10 @@ pub struct OptimizerArgs {
     /// The additions of lora are scaled by this over the rank
     #[arg(long, value_name = "ALPHA")]
     pub lora_alpha: Option<f64>,
-    /// AdamW step size, after the warm-up
+    /// How a gradient becomes a step: adamw, or muon (for the matrices of the layers)
+    #[arg(long, value_name = "OPTIMIZER")]
+    pub optimizer: Option<String>,
+    /// Step size, after the warm-up
     #[arg(long, value_name = "RATE")]
     pub learning_rate: Option<f64>,
     /// Step size at the end of a schedule that falls

@@ -190,6 +190,7 @@ fn adamw_options(set: &Golden, decay_vectors: bool) -> AdamWOptions {
         epsilon: hyper["eps"].as_f64().unwrap(),
         weight_decay: hyper["weight_decay"].as_f64().unwrap(),
         decay_vectors,
+        muon: false,
     }
 }
 

@@ -53,7 +53,8 @@ def train(binary: Path, home: Path, model: Path, examples: Path, more: dict) -> 
     """`train --method sft` on a file, once through."""
     flags = {"home": home, "model": model, "method": "sft", "input": examples, "batch-size": BATCH,
              "pack-tokens": PACK_TOKENS, "beta2": 0.95, "weight-decay": 0.05,
-             "steps-per-version": VERSION_STEPS, "keep-last": 2, "log": "warn", **more}
+             "steps-per-version": VERSION_STEPS, "keep-last": 2, "grad-norm-jump": 1000,
+             "log": "warn", **more}
     told = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     subprocess.run([binary, "train", "--in-order", *told], check=True)
 
@@ -61,7 +62,7 @@ def train(binary: Path, home: Path, model: Path, examples: Path, more: dict) -> 
 def newest(home: Path) -> int:
     """The newest version of a home."""
     lines = (home / "metrics.jsonl").read_text().splitlines()
-    return max(json.loads(line)["version"] for line in lines)
+    return max(json.loads(line)["version"] or 0 for line in lines)
 
 
 def export(binary: Path, home: Path, begun: Path, directory: Path) -> Path:

@@ -28,8 +28,8 @@ pub use home::Home;
 pub use hub::HubConfig;
 pub use judge::{Judge, JudgeConfig, RunJudge};
 pub use objective::{
-    Behaviour, HybridSelection, HybridSupport, KlEstimator, Method, Schedule, ScheduleKind,
-    TrainedWeights,
+    Behaviour, HybridSelection, HybridSupport, KlEstimator, Method, OptimizerKind, Schedule,
+    ScheduleKind, TrainedWeights,
 };
 pub use run::RunConfig;
 pub use score::ScoreConfig;

@@ -102,6 +102,16 @@ choices! {
 }
 
 choices! {
+    /// How a gradient becomes a step.
+    OptimizerKind {
+        /// AdamW, for every parameter.
+        AdamW = "adamw",
+        /// Muon for the matrices of the layers, AdamW for the rest.
+        Muon = "muon",
+    }
+}
+
+choices! {
     /// How the learning rate goes on after its warm-up.
     ScheduleKind {
         /// It stays.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Behaviour, ConfigError, DeviceChoice, DtypeChoice, HubConfig, HybridSelection, HybridSupport,
-    KlEstimator, Method, Schedule, ScheduleKind, TrainedWeights, require,
+    KlEstimator, Method, OptimizerKind, Schedule, ScheduleKind, TrainedWeights, require,
 };
 
 /// Configuration of the `train` stage.
@@ -73,7 +73,9 @@ pub struct TrainConfig {
     pub lora_rank: usize,
     /// The additions of `lora` are scaled by this over the rank.
     pub lora_alpha: f64,
-    /// AdamW step size, after the warm-up.
+    /// How a gradient becomes a step.
+    pub optimizer: OptimizerKind,
+    /// Step size, after the warm-up.
     pub learning_rate: f64,
     /// Step size at the end of a schedule that falls.
     pub learning_rate_min: f64,
@@ -175,6 +177,7 @@ impl Default for TrainConfig {
             weights: TrainedWeights::All,
             lora_rank: 64,
             lora_alpha: 64.0,
+            optimizer: OptimizerKind::AdamW,
             learning_rate: 1e-5,
             learning_rate_min: 0.0,
             schedule: ScheduleKind::Constant,

@@ -22,6 +22,7 @@ const OPTIONS: AdamWOptions = AdamWOptions {
     epsilon: 1e-8,
     weight_decay: 0.1,
     decay_vectors: false,
+    muon: false,
 };
 
 /// What training steps took.

@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
+use super::muon::{MOMENTUM, direction};
 use crate::config::Schedule;
 use crate::model::{Parameter, Parameters};
 
@@ -17,8 +18,13 @@ use crate::model::{Parameter, Parameters};
 /// an order that depends on timing.
 const SUM_ELEMENTS_MAX: usize = 1 << 20;
 
+/// Stands in the names of what belongs to a layer.
+const LAYERS: &str = "layers.";
+
 /// The key of the number of steps in the file's metadata.
 const STEP_KEY: &str = "step";
+/// The key of whether the matrices of the layers were stepped by Muon; absent in older files.
+const MUON_KEY: &str = "muon";
 
 /// Hyper-parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +41,9 @@ pub struct AdamWOptions {
     pub weight_decay: f64,
     /// Whether norms and biases (parameters of one dimension) decay as well.
     pub decay_vectors: bool,
+    /// Whether the matrices of the layers are stepped by Muon; embeddings, head, norms and biases
+    /// never are.
+    pub muon: bool,
 }
 
 /// An optimizer state that cannot be used.
@@ -152,7 +161,7 @@ impl AdamW {
         grad: Parameter,
     ) -> Result<Parameter, AdamWError> {
         let moments = self.take_moments(name, &parameter.values)?;
-        let (parameter, moments) = self.advanced(parameter, grad, moments);
+        let (parameter, moments) = self.advanced(name, parameter, grad, moments);
         self.moments.insert(name.to_owned(), moments);
         Ok(parameter)
     }
@@ -178,7 +187,7 @@ impl AdamW {
         let on_cpu = taken.first().is_some_and(|of| of.1.values.device() == Device::flex());
         let one = |(name, parameter, grad, moments): (String, Parameter, Parameter, Moments)| {
             let grad = Parameter::new(grad.shape, grad.values.mul_scalar(factor));
-            let (parameter, moments) = self.advanced(parameter, grad, moments);
+            let (parameter, moments) = self.advanced(&name, parameter, grad, moments);
             (name, parameter, moments)
         };
         let advanced: Vec<_> = match on_cpu {
@@ -195,11 +204,15 @@ impl AdamW {
     /// One parameter and its moments after the step.
     fn advanced(
         &self,
+        name: &str,
         parameter: Parameter,
         grad: Parameter,
         moments: Moments,
     ) -> (Parameter, Moments) {
         let decays = parameter.is_matrix() || self.options.decay_vectors;
+        if self.options.muon && parameter.is_matrix() && name.contains(LAYERS) {
+            return self.orthogonal(parameter, grad, moments);
+        }
         let (shape, values, grad) = (parameter.shape, parameter.values, grad.values);
         let AdamWOptions { learning_rate, beta1, beta2, epsilon, .. } = self.options;
         let first = moments.first.mul_scalar(beta1).add(grad.clone().mul_scalar(1.0 - beta1));
@@ -212,6 +225,25 @@ impl AdamW {
             let decay = learning_rate * self.options.weight_decay;
             change = change.add(values.clone().mul_scalar(decay));
         }
+        (Parameter::new(shape, values.sub(change)), Moments { first, second })
+    }
+
+    /// A matrix and its momentum after a step of Muon, with Nesterov's look ahead:
+    ///
+    /// m ← μm + g, θ ← θ − η·(λθ + direction(g + μm)).
+    fn orthogonal(
+        &self,
+        parameter: Parameter,
+        grad: Parameter,
+        moments: Moments,
+    ) -> (Parameter, Moments) {
+        let (shape, values, grad) = (parameter.shape, parameter.values, grad.values);
+        let AdamWOptions { learning_rate, weight_decay, .. } = self.options;
+        let Moments { first, second } = moments;
+        let first = first.mul_scalar(MOMENTUM).add(grad.clone());
+        let ahead = grad.add(first.clone().mul_scalar(MOMENTUM));
+        let step = direction(ahead, [shape[0], shape[1]]);
+        let change = step.add(values.clone().mul_scalar(weight_decay)).mul_scalar(learning_rate);
         (Parameter::new(shape, values.sub(change)), Moments { first, second })
     }
 
@@ -249,12 +281,16 @@ impl AdamW {
                 .map_err(|error| format_error(path, &error))?;
             views.push((name.as_str(), view));
         }
-        let metadata = HashMap::from([(STEP_KEY.to_owned(), self.steps.to_string())]);
+        let metadata = HashMap::from([
+            (STEP_KEY.to_owned(), self.steps.to_string()),
+            (MUON_KEY.to_owned(), self.options.muon.to_string()),
+        ]);
         safetensors::serialize_to_file(views, Some(metadata), path)
             .map_err(|error| format_error(path, &error))
     }
 
-    /// Reads a state that [`Self::save`] wrote.
+    /// Reads a state that [`Self::save`] wrote. Moments of the other optimizer mean something else:
+    /// then it begins afresh.
     ///
     /// # Errors
     /// The file cannot be read, or is no optimizer state.
@@ -268,6 +304,10 @@ impl AdamW {
             .as_ref()
             .and_then(|metadata| metadata.get(STEP_KEY)?.parse().ok())
             .ok_or_else(|| fail(&"its metadata holds no `step`"))?;
+        let kept = header.metadata().as_ref().and_then(|metadata| metadata.get(MUON_KEY));
+        if kept.is_some_and(|kept| kept == "true") != options.muon {
+            return Ok(Self::new(options));
+        }
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| fail(&error))?;
         let mut moments = BTreeMap::new();
         for key in tensors.names() {
@@ -346,6 +386,7 @@ mod tests {
         epsilon: 1e-8,
         weight_decay: 0.1,
         decay_vectors: false,
+        muon: false,
     };
 
     fn tensor(values: &[f32]) -> Tensor<1> {
@@ -400,6 +441,39 @@ mod tests {
         assert_eq!(resumed.steps(), 1);
         let expected = values(stepped(&mut whole, first.clone(), &[0.2, -0.1]));
         assert_eq!(values(stepped(&mut resumed, first, &[0.2, -0.1])), expected);
+    }
+
+    #[test]
+    fn muon_steps_the_matrices_of_layers_and_nothing_else() {
+        let matrix = |values: &[f32]| Parameter::new(vec![1, 2], tensor(values));
+        let options = AdamWOptions { muon: true, weight_decay: 0.0, ..OPTIONS };
+        let mut optimizer = AdamW::new(options);
+        optimizer.begin_step();
+        // of a matrix of one row the direction is that row over its length
+        let (at, grad) = (|| matrix(&[1.0, 1.0]), || matrix(&[0.3, -0.4]));
+        let layer = values(optimizer.update("layers.0.w", at(), grad()).unwrap());
+        let scale = 0.1 * 0.2 * 2_f32.sqrt();
+        let (first, second) = ((1.0 - layer[0]) / scale, (layer[1] - 1.0) / scale);
+        assert!((0.6 * 0.7..0.6 * 1.2).contains(&first), "{layer:?}");
+        assert!((second / first - 4.0 / 3.0).abs() < 1e-4, "{layer:?}");
+        let embedding = values(optimizer.update("embed_tokens", at(), grad()).unwrap());
+        assert!((embedding[0] - 0.9).abs() < 1e-5, "AdamW: {embedding:?}");
+    }
+
+    #[test]
+    fn moments_of_the_other_optimizer_are_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("optimizer.safetensors");
+        let mut optimizer = AdamW::new(OPTIONS);
+        let _ = stepped(&mut optimizer, vector(&[1.0]), &[1.0]);
+        optimizer.save(&path).unwrap();
+        let muon = AdamWOptions { muon: true, ..OPTIONS };
+        assert_eq!(AdamW::load(&path, muon, &Device::flex()).unwrap().steps(), 0);
+        let mut optimizer = AdamW::new(muon);
+        let _ = stepped(&mut optimizer, vector(&[1.0]), &[1.0]);
+        optimizer.save(&path).unwrap();
+        assert_eq!(AdamW::load(&path, muon, &Device::flex()).unwrap().steps(), 1);
+        assert_eq!(AdamW::load(&path, OPTIONS, &Device::flex()).unwrap().steps(), 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::adamw::{AdamW, AdamWOptions};
 use super::bound::Bound;
 use super::error::TrainError;
 use super::learner::Learner;
-use crate::config::{TrainConfig, TrainedWeights};
+use crate::config::{OptimizerKind, TrainConfig, TrainedWeights};
 use crate::events::emit;
 use crate::events::train::{HeadTaken, MomentsGone};
 use crate::model::{Adapter, Decoder, LoraSettings, Precision};
@@ -167,6 +167,7 @@ fn optimizer(
         epsilon: config.epsilon,
         weight_decay: config.weight_decay,
         decay_vectors: false,
+        muon: config.optimizer == OptimizerKind::Muon,
     };
     let moments = dir.join(OPTIMIZER_FILE);
     let optimizer = match continues && moments.exists() {

@@ -27,6 +27,7 @@ fn optimizer(learning_rate: f64) -> AdamW {
         epsilon: 1e-8,
         weight_decay: 0.0,
         decay_vectors: false,
+        muon: false,
     })
 }
 

@@ -21,6 +21,7 @@ mod figures;
 pub mod learner;
 mod looping;
 pub mod memory;
+mod muon;
 mod objective;
 mod prepare;
 pub mod reduce;
