@@ -449,12 +449,13 @@ mod tests {
         let options = AdamWOptions { muon: true, weight_decay: 0.0, ..OPTIONS };
         let mut optimizer = AdamW::new(options);
         optimizer.begin_step();
-        // of a matrix of one row the direction is that row over its length
+        // of a matrix of one row the direction is that row over its length, which five iterations
+        // bring to between 0.68 and 1.2
         let (at, grad) = (|| matrix(&[1.0, 1.0]), || matrix(&[0.3, -0.4]));
         let layer = values(optimizer.update("layers.0.w", at(), grad()).unwrap());
         let scale = 0.1 * 0.2 * 2_f32.sqrt();
         let (first, second) = ((1.0 - layer[0]) / scale, (layer[1] - 1.0) / scale);
-        assert!((0.6 * 0.7..0.6 * 1.2).contains(&first), "{layer:?}");
+        assert!((0.6 * 0.65..0.6 * 1.2).contains(&first), "{layer:?}");
         assert!((second / first - 4.0 / 3.0).abs() < 1e-4, "{layer:?}");
         let embedding = values(optimizer.update("embed_tokens", at(), grad()).unwrap());
         assert!((embedding[0] - 0.9).abs() < 1e-5, "AdamW: {embedding:?}");

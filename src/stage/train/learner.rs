@@ -278,7 +278,7 @@ impl Learner {
 
     /// This replica's share of the batch, as packs. With more replicas than packs of the
     /// configured size there would be, packs are smaller. A replica on its own on the CPU takes
-    /// as many at once as there are cores, each on one thread, which leaves none idle: smaller
+    /// as many at once as it has threads, each on one of them, which leaves none idle: smaller
     /// packs then, of about the same work for each thread, unless that tears apart too much of
     /// what samples share.
     fn packs(
@@ -309,7 +309,7 @@ impl Learner {
             return Ok(Packs::new(planned(config.pack_tokens.min(tokens.div_ceil(ranks)))?, 1));
         }
         let whole = Packs::new(planned(config.pack_tokens)?, 1);
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = rayon::current_num_threads();
         if self.decoder.device() != &Device::flex() || threads == 1 {
             return Ok(whole);
         }

@@ -9,7 +9,7 @@ use burn::tensor::{DType, Tensor};
 pub const MOMENTUM: f64 = 0.95;
 /// Root mean square of a step at rate 1, which is about AdamW's.
 const STEP_RMS: f64 = 0.2;
-/// Iterations; the singular values then lie between about 0.7 and 1.2.
+/// Iterations; the singular values then lie between about 0.68 and 1.2.
 const ITERATIONS: usize = 5;
 /// The polynomial a·x + b·x³ + c·x⁵.
 const COEFFICIENTS: (f64, f64, f64) = (3.4445, -4.775, 2.0315);
