@@ -4,11 +4,11 @@ use clap::Args;
 use openclaw_rl::config::HintConfig;
 use openclaw_rl::stage;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Global;
 use crate::edge::{self, Fault};
-use crate::judge::{JudgeArgs, print_prompts};
+use crate::judge::{JudgeArgs, WrittenArgs, print_line, print_prompts};
 use crate::resolve::{home, resolve};
 
 /// Flags of `hint`.
@@ -30,11 +30,9 @@ pub struct HintArgs {
     /// Characters that a hint must exceed to be accepted
     #[arg(long, value_name = "N")]
     pub hint_chars_min: Option<usize>,
-    /// Print what a model judge would be told of the exchanges on standard input, and ask nobody:
-    /// one JSON object a line (`messages`, `reply`, `next_state`)
-    #[arg(long, conflicts_with = "follow")]
+    #[command(flatten)]
     #[serde(skip)]
-    pub print_prompts: bool,
+    pub written: WrittenArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub judge: JudgeArgs,
@@ -42,16 +40,25 @@ pub struct HintArgs {
 
 /// Looks for hints in what is placed, and prints how many it found.
 pub fn cmd_hint(global: &Global, args: &HintArgs) -> Result<Option<Value>, Fault> {
-    if args.print_prompts {
-        return print_prompts(stage::hint::prompt);
+    let written = args.written.read(stage::hint::Written::read)?;
+    if let (true, Some(exchanges)) = (args.written.print_prompts, &written) {
+        print_prompts(exchanges, stage::hint::prompt);
+        return Ok(None);
     }
     let resolved = resolve(global, "hint", args, HintConfig::validate)?;
     if resolved.is_dry_run(global) {
         return Ok(None);
     }
+    let config = resolved.config;
+    if let Some(exchanges) = written {
+        edge::block_on(global, async |stop| {
+            let told = |told| print_line(&json!(told));
+            stage::hint::run_written(&config, &exchanges, &stop, told).await
+        })?;
+        return Ok(None);
+    }
     let home = home(global)?;
     let _lock = edge::lock(&home, "hint")?;
-    let config = resolved.config;
     let summary =
         edge::block_on(global, async |stop| stage::hint::run(&config, &home, stop).await)?;
     edge::summary(&summary)

@@ -2,7 +2,7 @@
 //! it is asked is the same to all.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use openclaw_rl::fault::chain;
@@ -63,22 +63,57 @@ pub struct AskedArgs {
     pub timeout_s: Option<u64>,
 }
 
-/// Prints what a model judge would be asked of each exchange on stdin.
-pub fn print_prompts<E: Error>(
-    prompt: impl Fn(&str) -> Result<Vec<Value>, E>,
-) -> Result<Option<Value>, Fault> {
-    for (at, line) in std::io::stdin().lines().enumerate() {
-        let wrong = |error: &dyn std::fmt::Display| {
-            let expected = "write one JSON object a line: {\"messages\": […], \"reply\": {…}, \
-                            \"next_state\": […]}";
-            Fault::usage(format!("standard input, line {}: {error}", at + 1), expected)
+/// Exchanges that somebody wrote down, in place of the home's.
+#[derive(Debug, Args)]
+pub struct WrittenArgs {
+    /// Decide on the exchanges of a file (`-`: standard input), one JSON object a line
+    /// (`messages`, `reply`, `next_state`), and print one JSON object a line, without a home
+    #[arg(long, value_name = "FILE|-", conflicts_with = "follow")]
+    pub exchanges: Option<PathBuf>,
+    /// Print what a model judge would be told of the exchanges (of standard input, where no
+    /// --exchanges names a file), and ask nobody
+    #[arg(long, conflicts_with = "follow")]
+    pub print_prompts: bool,
+}
+
+impl WrittenArgs {
+    /// The exchanges that were named; `None` if the stage is to work on its home.
+    pub fn read<W, E: Error>(
+        &self,
+        exchange: impl Fn(&str) -> Result<W, E>,
+    ) -> Result<Option<Vec<W>>, Fault> {
+        let path = match &self.exchanges {
+            Some(path) => path.as_path(),
+            None if self.print_prompts => Path::new("-"),
+            None => return Ok(None),
         };
-        let line = line.map_err(|error| wrong(&error))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let messages = prompt(&line).map_err(|error| wrong(&chain(&error)))?;
-        edge::print_text(&format!("{}\n", json!({ "messages": messages })));
+        let (name, text) = match path == Path::new("-") {
+            true => ("standard input".to_owned(), std::io::read_to_string(std::io::stdin())),
+            false => (path.display().to_string(), std::fs::read_to_string(path)),
+        };
+        let text = text.map_err(|error| {
+            Fault::usage(format!("{name} not read: {error}"), "name a file of exchanges, or `-`")
+        })?;
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let read = lines.map(|(at, line)| {
+            exchange(line).map_err(|error| {
+                let expected = "write one JSON object a line: {\"messages\": […], \"reply\": \
+                                {…}, \"next_state\": […]}";
+                Fault::usage(format!("{name}, line {}: {}", at + 1, chain(&error)), expected)
+            })
+        });
+        read.collect::<Result<_, _>>().map(Some)
     }
-    Ok(None)
+}
+
+/// Prints what a model judge would be asked of each exchange.
+pub fn print_prompts<W>(exchanges: &[W], prompt: impl Fn(&W) -> Vec<Value>) {
+    for exchange in exchanges {
+        print_line(&json!({ "messages": prompt(exchange) }));
+    }
+}
+
+/// Prints one JSON object on a line of its own.
+pub fn print_line(value: &Value) {
+    edge::print_text(&format!("{value}\n"));
 }

@@ -4,12 +4,12 @@ use clap::Args;
 use openclaw_rl::config::ScoreConfig;
 use openclaw_rl::stage;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Global;
 use crate::edge::{self, Fault};
 use crate::files::FileArgs;
-use crate::judge::{JudgeArgs, print_prompts};
+use crate::judge::{JudgeArgs, WrittenArgs, print_line, print_prompts};
 use crate::resolve::{home, resolve};
 
 /// Flags of `score`.
@@ -22,11 +22,9 @@ pub struct ScoreArgs {
     /// Milliseconds between two looks at the store
     #[arg(long, value_name = "MS")]
     pub poll_ms: Option<u64>,
-    /// Print what a model judge would be told of the exchanges on standard input, and ask nobody:
-    /// one JSON object a line (`messages`, `reply`, `next_state`)
-    #[arg(long, conflicts_with = "follow")]
+    #[command(flatten)]
     #[serde(skip)]
-    pub print_prompts: bool,
+    pub written: WrittenArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub judge: JudgeArgs,
@@ -37,14 +35,26 @@ pub struct ScoreArgs {
 
 /// Judges what is placed, and prints how much.
 pub fn cmd_score(global: &Global, args: &ScoreArgs) -> Result<Option<Value>, Fault> {
-    if args.print_prompts {
-        return print_prompts(stage::score::prompt);
+    if args.written.exchanges.is_some() && args.files.input.is_some() {
+        return Err(Fault::usage("`--exchanges` and `--input` are both given", "choose one"));
+    }
+    let written = args.written.read(stage::score::Written::read)?;
+    if let (true, Some(exchanges)) = (args.written.print_prompts, &written) {
+        print_prompts(exchanges, stage::score::prompt);
+        return Ok(None);
     }
     let resolved = resolve(global, "score", args, ScoreConfig::validate)?;
     if resolved.is_dry_run(global) {
         return Ok(None);
     }
     let config = resolved.config;
+    if let Some(exchanges) = written {
+        edge::block_on(global, async |stop| {
+            let told = |told| print_line(&json!(told));
+            stage::score::run_written(&config, &exchanges, &stop, told).await
+        })?;
+        return Ok(None);
+    }
     if let Some(files) = args.files.open()? {
         let (input, output) = (&files.input, &files.output);
         let summary = edge::block_on(global, async |stop| {

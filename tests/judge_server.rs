@@ -116,7 +116,14 @@ async fn the_base_judges_also_when_another_version_is_live() {
 async fn a_judge_that_dies_is_started_again_and_no_verdict_is_lost() {
     let home = tempfile::tempdir().unwrap();
     let (mut running, judge) = start(home.path(), &[]);
-    let beat = std::fs::read(home.path().join("state/serve-v0.json")).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let beat = loop {
+        match std::fs::read(home.path().join("state/serve-v0.json")) {
+            Ok(beat) => break beat,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     let beat: Value = serde_json::from_slice(&beat).unwrap();
     let pid = beat["pid"].to_string();
     assert!(Command::new("kill").args(["-s", "KILL", &pid]).status().unwrap().success());

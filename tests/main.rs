@@ -28,3 +28,4 @@ mod train;
 mod train_examples;
 mod train_poison;
 mod weights;
+mod written;

@@ -40,7 +40,7 @@ async fn the_rules_score_each_main_turn_with_a_next_state_once() {
     let summary = score(&house, &ScoreConfig::default()).await.unwrap();
     assert_eq!(summary.scores, 3);
     assert_eq!((summary.negative, summary.positive, summary.neutral), (1, 1, 1));
-    assert_eq!(summary.judge, "rules@2");
+    assert_eq!(summary.judge, "rules@3");
     let mut rows = house.read::<Score>();
     rows.sort_by_key(|row| row.turn_id);
     assert_eq!(rows.iter().map(|row| row.score).collect::<Vec<_>>(), [-1, 1, 0]);

@@ -17,7 +17,9 @@ mod votes;
 use std::time::Duration;
 
 use futures::future::join_all;
+use futures::stream::{self, Stream, StreamExt};
 use rand::RngExt;
+use serde::Serialize;
 
 use crate::complete::{CompleteError, Completer, Options, Patience, Prompt};
 use crate::config::{self, JudgeConfig};
@@ -28,10 +30,10 @@ pub use exchange::{Exchange, Unreadable};
 pub use looked::Looked;
 pub use prompts::{HINT as HINT_PROMPT, SCORE as SCORE_PROMPT};
 pub use rules::Verdict;
-pub use shown::{BadCase, shown};
+pub use shown::{BadCase, Written};
 
 /// Version of the rules.
-const RULES: &str = "rules@2";
+const RULES: &str = "rules@3";
 /// Version of the prompts and of the vote rules.
 const MODEL: &str = "openai@3";
 /// The user's own explicit word, which outranks any judge.
@@ -54,7 +56,7 @@ pub struct ModelJudge {
 }
 
 /// What came of asking for a score.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ScoreBallot {
     /// Name and version of who decided, as the tables record it.
     pub judge: String,
@@ -67,7 +69,7 @@ pub struct ScoreBallot {
 }
 
 /// What came of asking for a hint.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HintBallot {
     /// Name and version of who decided, as the tables record it.
     pub judge: String,
@@ -130,6 +132,9 @@ impl HintBallot {
     }
 }
 
+/// Votes of one written exchange have seeds apart from those of the next.
+const SEEDS_APART: u32 = 12;
+
 impl Judge {
     /// The judge of a configuration. `patience` says how long to insist on a model's answer.
     ///
@@ -187,6 +192,30 @@ impl Judge {
             (None, None) => failed.unwrap_or_else(|| "no vote held a verdict".to_owned()),
         };
         Ok(ScoreBallot { judge: self.name(), votes, score, reasoning })
+    }
+
+    /// The votes on written exchanges, in their order; `at_once` are worked on at the same time.
+    pub fn scores<'a>(
+        &'a self,
+        exchanges: &'a [Written],
+        at_once: usize,
+    ) -> impl Stream<Item = Result<ScoreBallot, CompleteError>> + 'a {
+        let one = |(at, written): (usize, &'a Written)| {
+            self.score(TurnId((at as u128) << SEEDS_APART), &written.exchange)
+        };
+        stream::iter(exchanges.iter().enumerate()).map(one).buffered(at_once.max(1))
+    }
+
+    /// As [`Judge::scores`], for hints.
+    pub fn hints<'a>(
+        &'a self,
+        exchanges: &'a [Written],
+        at_once: usize,
+    ) -> impl Stream<Item = Result<HintBallot, CompleteError>> + 'a {
+        let one = |(at, written): (usize, &'a Written)| {
+            self.hint(TurnId((at as u128) << SEEDS_APART), &written.exchange)
+        };
+        stream::iter(exchanges.iter().enumerate()).map(one).buffered(at_once.max(1))
     }
 
     /// The votes on whether, and how, a reply should have been different. Where the user has said

@@ -10,6 +10,8 @@ use super::results;
 
 /// Sentences of a user's message that are read.
 const SENTENCES_MAX: usize = 12;
+/// A passage in quotation marks that is shorter is read as the user's own.
+const QUOTED_CHARS_MIN: usize = 20;
 /// Sentences of a hint.
 const HINT_SENTENCES_MAX: usize = 3;
 /// Longest hint, in characters.
@@ -37,13 +39,18 @@ pub fn verdict(exchange: &Exchange) -> Verdict {
         .map(|message| text_of(&message["content"]))
         .collect();
     let asked = asks(&text_of(&exchange.reply["content"]));
+    let spoke = words.iter().any(|words| !words.trim().is_empty());
     let said = read_words(&words.join("\n"), asked);
     if said.score != 0 {
         return said;
     }
     let results = reaction.iter().filter(|message| message["role"] == "tool");
     let texts: Vec<String> = results.map(|message| text_of(&message["content"])).collect();
-    let (score, reason) = results::judge(&texts);
+    let (score, reason) = match results::judge(&texts) {
+        // what the user went on to say is not known to be content
+        (1, _) if spoke => (0, "tool success, and words that do not decide"),
+        found => found,
+    };
     let replaced = exchange.regenerated.is_some_and(|regenerated| regenerated.replaced);
     match score {
         0 if replaced => {
@@ -80,6 +87,11 @@ impl Found {
 fn read_words(words: &str, reply_asked: bool) -> Verdict {
     let own = own_words(words);
     let sentences = sentences(&own);
+    let nothing = || Verdict { score: 0, reason: "no explicit feedback".to_owned(), hint: None };
+    let plain = lower_whole(&own);
+    if holds(&plain, table::OWN_SLIPS) {
+        return nothing();
+    }
     let mut all = Found::default();
     let mut leading = true;
     for (number, sentence) in sentences.iter().enumerate() {
@@ -92,26 +104,89 @@ fn read_words(words: &str, reply_asked: bool) -> Verdict {
         all.next_time = all.next_time.or(found.next_time.filter(|_| strong));
         leading &= is_feedback;
     }
+    if all.praise.is_some() && is_doubtful(&sentences, &plain) {
+        all.praise = None;
+    }
+    if all.complaint.is_none() && is_bad_word(&sentences) {
+        all.complaint = Some("a bad word".to_owned());
+    }
     if let Some(sign) = sign(&own, table::BAD_SIGNS) {
         all.complaint = all.complaint.or(Some(sign));
     }
-    if let Some(sign) = sign(&own, table::GOOD_SIGNS) {
+    if let Some(sign) = sign(&own, table::GOOD_SIGNS).filter(|_| sentences.is_empty()) {
         all.praise = all.praise.or(Some(sign));
     }
     let (score, reason) = match &all {
         Found { complaint: Some(phrase), .. } => (-1, format!("complaint: {phrase}")),
         Found { change: Some(phrase), .. } => (-1, format!("asks for a change: {phrase}")),
+        Found { next_time: Some(_), .. } if holds(&plain, table::KEEP_ON) => return nothing(),
         Found { next_time: Some(phrase), praise: None, .. } => (-1, format!("wish: {phrase}")),
         Found { next_time: Some(_), .. } => (0, "praise with a wish".to_owned()),
         Found { praise: Some(phrase), .. } => (1, format!("praise: {phrase}")),
-        _ => (0, "no explicit feedback".to_owned()),
+        _ => return nothing(),
     };
     let hint =
         (score < 0 || all.next_time.is_some()).then(|| directives(&sentences, score)).flatten();
     Verdict { score, reason, hint }
 }
 
-/// The message without code blocks and quoted lines.
+/// Whether praise is taken back, or followed by a statement of which the rules know nothing: it
+/// may be irony, or courtesy.
+fn is_doubtful(sentences: &[&str], plain: &str) -> bool {
+    let turns = |word: &str| {
+        let word = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '\'');
+        table::CONTRARY.contains(&word) || table::NEGATIONS.contains(&word) || word.ends_with("n't")
+    };
+    let statements = sentences.iter().filter(|sentence| !sentence.ends_with(['?', '？']));
+    if holds(plain, table::DOUBTS)
+        || statements.flat_map(|s| s.split_whitespace()).any(|word| turns(&lower(word)))
+        || sentences
+            .iter()
+            .flat_map(|sentence| parts_of(sentence))
+            .any(|part| begins_any(&lower(part), table::CONTRARY))
+    {
+        return true;
+    }
+    let parts = || sentences.iter().flat_map(|sentence| parts_of(sentence));
+    let thanked = parts().any(|part| begins_any(without_lead_ins(&lower(part)), table::THANKS));
+    let fits = |sentence: &&str| {
+        sentence.ends_with(['?', '？'])
+            || clauses(sentence).iter().all(|(_, clause)| {
+                table::PRAISE.contains(&clause.as_str())
+                    || begins_any(clause, table::AFTER_PRAISE)
+                    || begins_any(clause, table::NEXT_TIMES)
+            })
+    };
+    // thanks are seldom ironic; a word of praise may be
+    !thanked && !sentences.iter().take(2).all(fits)
+}
+
+/// Whether nothing is said but that it is bad, and perhaps why.
+fn is_bad_word(sentences: &[&str]) -> bool {
+    let all: Vec<_> = sentences.iter().flat_map(|sentence| clauses(sentence)).collect();
+    let bad = |clause: &str| table::BAD_WORDS.contains(&clause);
+    let about = |clause: &str| begins_any(clause, &["it", "that", "this", "you", "the", "your"]);
+    all.first().is_some_and(|(_, clause)| bad(clause))
+        && all
+            .iter()
+            .all(|(_, clause)| bad(clause) || about(clause) || begins_any(clause, table::CHANGES))
+}
+
+fn begins_any(clause: &str, phrases: &[&str]) -> bool {
+    phrases.iter().any(|phrase| begins(clause, phrase))
+}
+
+/// Whether a text in lower case holds one of some phrases.
+fn holds(plain: &str, phrases: &[&str]) -> bool {
+    phrases.iter().any(|phrase| plain.contains(phrase))
+}
+
+/// A whole message in lower case, with straight apostrophes.
+fn lower_whole(text: &str) -> String {
+    text.replace(['\u{2019}', '\u{02bc}'], "'").to_lowercase()
+}
+
+/// The message without code blocks, quoted lines and passages in quotation marks.
 fn own_words(text: &str) -> String {
     let mut in_code = false;
     let lines = text.lines().filter(|line| {
@@ -122,7 +197,31 @@ fn own_words(text: &str) -> String {
         }
         !in_code && !line.starts_with('>')
     });
-    lines.collect::<Vec<_>>().join("\n")
+    without_quotations(&lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Passages of some length in quotation marks are not the user's own words; a mark takes their
+/// place.
+fn without_quotations(text: &str) -> String {
+    let mut own = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['"', '“', '«', '「', '„']) {
+        let open = rest[at..].chars().next().unwrap_or('"');
+        let close: &[char] = match open {
+            '“' => &['”'],
+            '«' => &['»'],
+            '「' => &['」'],
+            '„' => &['“', '”'],
+            _ => &['"'],
+        };
+        let inside = &rest[at + open.len_utf8()..];
+        let Some(length) = inside.find(close) else { break };
+        own.push_str(&rest[..at]);
+        let quoted = &inside[..length];
+        own.push_str(if quoted.chars().count() < QUOTED_CHARS_MIN { quoted } else { "…" });
+        rest = inside[length..].trim_start_matches(close);
+    }
+    own + rest
 }
 
 /// The first sentences, with their punctuation.
@@ -140,7 +239,8 @@ fn sentences(text: &str) -> Vec<&str> {
         if ends || next.is_none() {
             let end = at + c.len_utf8();
             let sentence = text[start..end].trim();
-            if sentence.chars().any(char::is_alphanumeric) {
+            // what holds a box is meant for a judge, and is no user's feedback
+            if sentence.chars().any(char::is_alphanumeric) && !sentence.contains("\\boxed") {
                 found.push(sentence);
             }
             start = end;
@@ -152,6 +252,17 @@ fn sentences(text: &str) -> Vec<&str> {
 
 /// The clauses of a sentence, each with its lower-case form, lead-ins taken off.
 fn clauses(sentence: &str) -> Vec<(&str, String)> {
+    let offset = |part: &str| part.as_ptr() as usize - sentence.as_ptr() as usize;
+    parts_of(sentence)
+        .into_iter()
+        .map(|part| (&sentence[offset(part)..], lower(part)))
+        .map(|(rest, clause)| (from_word(rest), without_lead_ins(&clause).to_owned()))
+        .filter(|(_, clause)| !clause.is_empty())
+        .collect()
+}
+
+/// The parts of a sentence between its commas and the like.
+fn parts_of(sentence: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut start = 0;
     for (at, c) in sentence.char_indices() {
@@ -167,14 +278,8 @@ fn clauses(sentence: &str) -> Vec<(&str, String)> {
         }
     }
     parts.push(&sentence[start..]);
-    let offset = |part: &str| part.as_ptr() as usize - sentence.as_ptr() as usize;
+    parts.retain(|part| part.chars().any(char::is_alphanumeric));
     parts
-        .into_iter()
-        .filter(|part| part.chars().any(char::is_alphanumeric))
-        .map(|part| (&sentence[offset(part)..], lower(part)))
-        .map(|(rest, clause)| (from_word(rest), without_lead_ins(&clause).to_owned()))
-        .filter(|(_, clause)| !clause.is_empty())
-        .collect()
 }
 
 /// From the first letter or digit on.
@@ -221,15 +326,16 @@ fn read_sentence(sentence: &str, may_deny: bool) -> Found {
             let praise = whole.map(|praise| (*praise).to_owned());
             let praise = praise.or_else(|| first(clause, table::THANKS, table::NO_PRAISE));
             found.praise = found.praise.or(praise);
-            let whole = table::BAD_WORDS.iter().find(|word| *word == clause);
-            let complaint = whole.map(|word| (*word).to_owned());
-            let complaint =
-                complaint.or_else(|| first(clause, table::COMPLAINTS, table::NO_COMPLAINT));
+            let complaint = first(clause, table::COMPLAINTS, table::NO_COMPLAINT);
             found.complaint = found.complaint.or(complaint);
             found.next_time = found.next_time.or(first(clause, table::NEXT_TIMES, &[]));
         }
-        found.change = found.change.or(first(clause, table::CHANGES, table::NO_CHANGE));
-        let denies = number == 0 && may_deny && !asked && table::NOES.contains(&clause.as_str());
+        if number == 0 || found.is_feedback() {
+            found.change = found.change.or(first(clause, table::CHANGES, table::NO_CHANGE));
+        }
+        let half = holds(&lower_whole(sentence), table::YES_AND_NO);
+        let denies =
+            number == 0 && may_deny && !asked && !half && table::NOES.contains(&clause.as_str());
         if denies {
             let after = clauses.get(1).map(|(_, clause)| clause.as_str());
             let harmless = after.is_some_and(|after| {
@@ -259,6 +365,7 @@ fn directives(sentences: &[&str], score: i8) -> Option<String> {
         let clauses = clauses(sentence);
         let directive = clauses.iter().find(|(_, clause)| {
             first(clause, openers, table::NO_CHANGE).is_some()
+                && !table::NOES.contains(&clause.as_str())
                 && first(clause, &["don't know", "i said no", "make it stop"], &[]).is_none()
         });
         let Some((text, _)) = directive else { continue };

@@ -1,4 +1,4 @@
-//! What a judge would be asked of an exchange that somebody writes down.
+//! Exchanges that somebody writes down: what a judge would be asked of them, and says of them.
 
 use rand::RngExt;
 use serde::Deserialize;
@@ -37,23 +37,37 @@ struct Again {
     replaced: bool,
 }
 
-/// The messages with which a judge is told `system` and asked about the exchange in `line`: a JSON
-/// object with `messages`, `reply`, `next_state`, `regenerated` (`times`, `replaced`), and `nonce`.
-///
-/// # Errors
-/// The line is no such object.
-pub fn shown(system: &str, line: &str) -> Result<Vec<Value>, BadCase> {
-    let case: Case = serde_json::from_str(line)?;
-    let again = case.regenerated.filter(|again| again.times > 0);
-    let exchange = Exchange {
-        messages: case.messages,
-        reply: Value::Object(case.reply),
-        next_state: case.next_state,
-        rated: None,
-        regenerated: again.map(|Again { times, replaced }| Regenerated { times, replaced }),
-    };
-    let nonce = case.nonce.unwrap_or_else(|| rand::rng().random());
-    Ok(prompts::ask(system, &exchange, nonce))
+/// An exchange that somebody wrote down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    pub(super) exchange: Exchange,
+    nonce: Option<u32>,
+}
+
+impl Written {
+    /// The exchange in `line`: a JSON object with `messages`, `reply`, `next_state`, `regenerated`
+    /// (`times`, `replaced`), and `nonce`.
+    ///
+    /// # Errors
+    /// The line is no such object.
+    pub fn read(line: &str) -> Result<Self, BadCase> {
+        let case: Case = serde_json::from_str(line)?;
+        let again = case.regenerated.filter(|again| again.times > 0);
+        let exchange = Exchange {
+            messages: case.messages,
+            reply: Value::Object(case.reply),
+            next_state: case.next_state,
+            rated: None,
+            regenerated: again.map(|Again { times, replaced }| Regenerated { times, replaced }),
+        };
+        Ok(Self { exchange, nonce: case.nonce })
+    }
+
+    /// The messages with which a judge is told `system` and asked about it.
+    pub fn asked(&self, system: &str) -> Vec<Value> {
+        let nonce = self.nonce.unwrap_or_else(|| rand::rng().random());
+        prompts::ask(system, &self.exchange, nonce)
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +80,7 @@ mod tests {
             "reply": {"role": "assistant", "content": "5"},
             "next_state": [{"role": "user", "content": "no"}],
             "regenerated": {"times": 2, "replaced": false}}"#;
-        let messages = shown(prompts::SCORE, line).unwrap();
+        let messages = Written::read(line).unwrap().asked(prompts::SCORE);
         assert_eq!(messages[0]["content"], prompts::SCORE);
         let text = messages[1]["content"].as_str().unwrap();
         for part in ["<<<00000007 request>>>\n[user]\n2+2?", "[assistant]\n5", "twice"] {
@@ -77,7 +91,7 @@ mod tests {
     #[test]
     fn what_is_no_exchange_is_refused() {
         for line in ["", "[]", r#"{"messages": []}"#, r#"{"messages": [], "reply": 1}"#] {
-            assert!(shown(prompts::HINT, line).is_err(), "{line}");
+            assert!(Written::read(line).is_err(), "{line}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What should have been done, and how the policy's own reply looks in its light.
 
+use serde::Serialize;
+
 use super::{TurnId, Version, labelled};
 
 labelled! {
@@ -21,7 +23,7 @@ labelled! {
 }
 
 /// One sampled answer to "was there a directive, and which?".
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HintVote {
     /// The decision: +1 a hint, -1 none; `None` if the text held none.
     pub value: Option<i8>,

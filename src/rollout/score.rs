@@ -1,5 +1,7 @@
 //! The judge's verdict on a reply.
 
+use serde::Serialize;
+
 use super::{TurnId, labelled};
 
 labelled! {
@@ -13,7 +15,7 @@ labelled! {
 }
 
 /// One sampled verdict.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Vote {
     /// -1, 0 or +1; `None` if the judge's text held no verdict.
     pub value: Option<i8>,
@@ -28,7 +30,7 @@ pub struct Score {
     pub turn_id: TurnId,
     /// The revision of the rollout that was looked at.
     pub revision: u32,
-    /// Name and version of the judge (`rules@2`, `openai@3:<model>`; `user@1` where the user
+    /// Name and version of the judge (`rules@3`, `openai@3:<model>`; `user@1` where the user
     /// said it explicitly).
     pub judge: String,
     /// Whether `score` can be used.

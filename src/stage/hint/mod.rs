@@ -10,6 +10,7 @@ mod teacher;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt;
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,8 @@ use crate::events::heartbeat::Pulse;
 use crate::events::hint::{HintFailed, HintSegmentUnread, TurnsHinted};
 use crate::events::{emit, now_us};
 use crate::fault::Explain;
-use crate::judge::{self, BadCase, Docket, Exchange, Judge, Looked};
+use crate::judge::{self, Docket, Exchange, Judge, Looked};
+pub use crate::judge::{BadCase, HintBallot, Written};
 use crate::render::RenderError;
 use crate::rollout::{Hint, HintCandidate, HintStatus, Rollout, Turn, TurnId};
 use crate::store::{self, Store, StoreError, Tail, Writer};
@@ -93,6 +95,9 @@ pub enum HintError {
     /// The weights cannot be read.
     #[error(transparent)]
     Weights(WeightsError),
+    /// It was told to stop in the middle of exchanges.
+    #[error("stopped before the end")]
+    Interrupted,
 }
 
 impl HintError {
@@ -101,7 +106,7 @@ impl HintError {
             Self::Config(error) => Some(error),
             Self::Store(error) => Some(error),
             Self::Server { source, .. } => Some(source),
-            Self::NoModel { .. } => None,
+            Self::NoModel { .. } | Self::Interrupted => None,
             Self::Model(error) => Some(error),
             Self::Weights(error) => Some(error),
         }
@@ -110,13 +115,17 @@ impl HintError {
 
 impl Explain for HintError {
     fn label(&self) -> &'static str {
-        self.explained().map_or("hint_no_model", Explain::label)
+        match self {
+            Self::Interrupted => "interrupted",
+            _ => self.explained().map_or("hint_no_model", Explain::label),
+        }
     }
 
     fn hint(&self) -> Option<String> {
-        match self.explained() {
-            Some(error) => error.hint(),
-            None => {
+        match (self, self.explained()) {
+            (_, Some(error)) => error.hint(),
+            (Self::Interrupted, None) => None,
+            (_, None) => {
                 Some("start `openclaw-rl serve` on this home once; it puts it there".to_owned())
             }
         }
@@ -127,12 +136,47 @@ impl Explain for HintError {
     }
 }
 
-/// What a model judge is asked about a hint: the messages, for an exchange in JSON.
+/// What a model judge is asked about the hint in an exchange that somebody wrote down.
+pub fn prompt(written: &Written) -> Vec<serde_json::Value> {
+    written.asked(judge::HINT_PROMPT)
+}
+
+/// What the judge finds in an exchange that somebody wrote down.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Found {
+    /// The hint that is accepted, if any is.
+    pub hint: Option<String>,
+    /// How it came about.
+    #[serde(flatten)]
+    pub ballot: HintBallot,
+}
+
+/// What the judge finds in exchanges that somebody wrote down, without a store and without a
+/// teacher: `tell` is given one result after the other, in the order of the exchanges.
 ///
 /// # Errors
-/// The line is no exchange.
-pub fn prompt(line: &str) -> Result<Vec<serde_json::Value>, BadCase> {
-    judge::shown(judge::HINT_PROMPT, line)
+/// [`HintError`]: a wrong value, or a judge that cannot be asked.
+pub async fn run_written(
+    config: &HintConfig,
+    exchanges: &[Written],
+    shutdown: &CancellationToken,
+    mut tell: impl FnMut(Found),
+) -> Result<(), HintError> {
+    config.validate()?;
+    let failed = |waiting| move |source| HintError::Server { waiting, source };
+    let judge =
+        Judge::open(&config.judge, Patience::brief(config.judge.tries)).map_err(failed(0))?;
+    let ballots = judge.hints(exchanges, config.judge.concurrency);
+    tokio::pin!(ballots);
+    for told in 0..exchanges.len() {
+        let ballot = tokio::select! {
+            () = shutdown.cancelled() => return Err(HintError::Interrupted),
+            Some(ballot) = ballots.next() => ballot.map_err(failed(exchanges.len() - told))?,
+        };
+        let hint = ballot.accepted(config.hint_chars_min).map(str::to_owned);
+        tell(Found { hint, ballot });
+    }
+    Ok(())
 }
 
 /// Looks for hints in every rollout that has no row yet; with `follow` it stays until `shutdown`.

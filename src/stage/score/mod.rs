@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,8 @@ use crate::events::heartbeat::Pulse;
 use crate::events::score::{RepliesScored, ScoreJudgeFailed, ScoreSegmentUnread};
 use crate::events::{emit, now_us};
 use crate::fault::Explain;
-use crate::judge::{self, BadCase, Docket, Exchange, Judge, Looked};
+use crate::judge::{self, Docket, Exchange, Judge, Looked};
+pub use crate::judge::{BadCase, ScoreBallot, Written};
 use crate::rollout::{Rollout, Score, ScoreStatus, TurnId};
 use crate::store::{
     FileWriter, RolloutPart, Store, StoreError, Table, Tail, Writer, files, output_file, rows,
@@ -74,8 +76,8 @@ pub enum ScoreError {
         /// Why it cannot be asked.
         source: CompleteError,
     },
-    /// It was told to stop in the middle of plain files.
-    #[error("stopped before the end: nothing was written")]
+    /// It was told to stop in the middle of plain files or of exchanges.
+    #[error("stopped before the end")]
     Interrupted,
 }
 
@@ -171,12 +173,36 @@ pub async fn run_files(
     Ok(summary)
 }
 
-/// What a model judge is asked about a reply's score: the messages, for an exchange in JSON.
+/// What a model judge is asked about the score of a reply that somebody wrote down.
+pub fn prompt(written: &Written) -> Vec<serde_json::Value> {
+    written.asked(judge::SCORE_PROMPT)
+}
+
+/// What the judge says of exchanges that somebody wrote down, without a store: `tell` is given one
+/// result after the other, in the order of the exchanges.
 ///
 /// # Errors
-/// The line is no exchange.
-pub fn prompt(line: &str) -> Result<Vec<serde_json::Value>, BadCase> {
-    judge::shown(judge::SCORE_PROMPT, line)
+/// [`ScoreError`]: a wrong value, or a judge that cannot be asked.
+pub async fn run_written(
+    config: &ScoreConfig,
+    exchanges: &[Written],
+    shutdown: &CancellationToken,
+    mut tell: impl FnMut(ScoreBallot),
+) -> Result<(), ScoreError> {
+    config.validate()?;
+    let failed = |waiting| move |source| ScoreError::Judge { waiting, source };
+    let judge =
+        Judge::open(&config.judge, Patience::brief(config.judge.tries)).map_err(failed(0))?;
+    let ballots = judge.scores(exchanges, at_once(&judge, config));
+    tokio::pin!(ballots);
+    for told in 0..exchanges.len() {
+        let ballot = tokio::select! {
+            () = shutdown.cancelled() => return Err(ScoreError::Interrupted),
+            Some(ballot) = ballots.next() => ballot.map_err(failed(exchanges.len() - told))?,
+        };
+        tell(ballot);
+    }
+    Ok(())
 }
 
 /// Judges the rollouts of some files; so many of them are in memory as are judged at once.

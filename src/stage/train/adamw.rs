@@ -23,8 +23,9 @@ const LAYERS: &str = "layers.";
 
 /// The key of the number of steps in the file's metadata.
 const STEP_KEY: &str = "step";
-/// The key of whether the matrices of the layers were stepped by Muon; absent in older files.
-const MUON_KEY: &str = "muon";
+/// The same where Muon steps the matrices of the layers. The metadata has no other key: of two the
+/// order in the file would be another each time.
+const MUON_STEP_KEY: &str = "muon_step";
 
 /// Hyper-parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -281,10 +282,8 @@ impl AdamW {
                 .map_err(|error| format_error(path, &error))?;
             views.push((name.as_str(), view));
         }
-        let metadata = HashMap::from([
-            (STEP_KEY.to_owned(), self.steps.to_string()),
-            (MUON_KEY.to_owned(), self.options.muon.to_string()),
-        ]);
+        let key = if self.options.muon { MUON_STEP_KEY } else { STEP_KEY };
+        let metadata = HashMap::from([(key.to_owned(), self.steps.to_string())]);
         safetensors::serialize_to_file(views, Some(metadata), path)
             .map_err(|error| format_error(path, &error))
     }
@@ -299,15 +298,16 @@ impl AdamW {
             .map_err(|source| AdamWError::Io { path: path.to_owned(), source })?;
         let fail = |error: &dyn std::fmt::Display| format_error(path, error);
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| fail(&error))?;
-        let steps = header
-            .metadata()
-            .as_ref()
-            .and_then(|metadata| metadata.get(STEP_KEY)?.parse().ok())
-            .ok_or_else(|| fail(&"its metadata holds no `step`"))?;
-        let kept = header.metadata().as_ref().and_then(|metadata| metadata.get(MUON_KEY));
-        if kept.is_some_and(|kept| kept == "true") != options.muon {
-            return Ok(Self::new(options));
-        }
+        let told = |key: &str| header.metadata().as_ref()?.get(key)?.parse::<u64>().ok();
+        let (own, other) = match options.muon {
+            true => (MUON_STEP_KEY, STEP_KEY),
+            false => (STEP_KEY, MUON_STEP_KEY),
+        };
+        let steps = match (told(own), told(other)) {
+            (Some(steps), _) => steps,
+            (None, Some(_)) => return Ok(Self::new(options)),
+            (None, None) => return Err(fail(&"its metadata holds no `step`")),
+        };
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| fail(&error))?;
         let mut moments = BTreeMap::new();
         for key in tensors.names() {

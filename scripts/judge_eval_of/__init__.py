@@ -1,0 +1,1 @@
+"""Measures a judge on labelled cases; `scripts/judge_eval` runs it."""
