@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
-use openclaw_rl::config::{Judge, RunJudge};
+use openclaw_rl::config::RunJudge;
 
 use crate::Global;
 use crate::edge::Fault;
@@ -56,12 +56,16 @@ fn reached_at(host: IpAddr) -> IpAddr {
 /// # Errors
 /// It is.
 pub fn refuse_own(judge: &RunJudge, host: IpAddr, port: u16) -> Result<(), Fault> {
-    match judge {
-        RunJudge::Other(Judge::Url(url)) if leads_to(url, host, port) => Err(Fault::usage(
+    let addresses = match judge {
+        RunJudge::Base | RunJudge::RulesAndBase => &[],
+        RunJudge::Other(judge) => judge.addresses(),
+    };
+    match addresses.iter().find(|url| leads_to(url, host, port)) {
+        Some(url) => Err(Fault::usage(
             format!("the judge at {url} is the server whose model is trained"),
             "a judge must not change: `--judge base` serves the base model beside it",
         )),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

@@ -14,8 +14,9 @@ use crate::edge::{self, Fault};
 /// Who judges a stage, and how.
 #[derive(Debug, Args, Serialize)]
 pub struct JudgeArgs {
-    /// `rules`, or the address of an OpenAI-compatible server (http://host:port/v1)
-    #[arg(long, value_name = "rules|URL")]
+    /// `rules`, the address of an OpenAI-compatible server (http://host:port/v1; several, with
+    /// commas, share the load), or `rules+URL`: the model is asked where the rules decide nothing
+    #[arg(long, value_name = "rules|URL|rules+URL")]
     pub judge: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
@@ -25,9 +26,11 @@ pub struct JudgeArgs {
 /// Who judges the loop, and how.
 #[derive(Debug, Args, Serialize)]
 pub struct RunJudgeArgs {
-    /// `base` (the model as it was before it was trained, served beside it), `rules`, or the
-    /// address of an OpenAI-compatible server (http://host:port/v1) [default: base]
-    #[arg(long, value_name = "base|rules|URL")]
+    /// `base` (the model as it was before it was trained, served beside it), `rules`, the address
+    /// of an OpenAI-compatible server (http://host:port/v1; several, with commas, share the load),
+    /// or `rules+base`, `rules+URL`: the model is asked where the rules decide nothing
+    /// [default: base]
+    #[arg(long, value_name = "base|rules|URL|rules+…")]
     pub judge: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]

@@ -235,8 +235,11 @@ fn configure(global: &Global, args: &RunArgs) -> Result<Stages, Fault> {
 
     let judges = [score.config.judge.judge, hint.config.judge.judge];
     let base = base(global, &judges, &run.config, &serve.config, &server)?;
-    let asking = |flags, judge: &RunJudge| match &base {
-        Some(base) if *judge == RunJudge::Base => with(flags, &asking_flags(&serve.config, base)),
+    let asking = |flags, judge: &RunJudge| match (&base, judge) {
+        (Some(base), RunJudge::Base) => with(flags, &asking_flags(&serve.config, base, "")),
+        (Some(base), RunJudge::RulesAndBase) => {
+            with(flags, &asking_flags(&serve.config, base, "rules+"))
+        }
         _ => flags,
     };
     let port = json!({"port": server.address.port()});
@@ -265,7 +268,7 @@ fn base(
     for judge in judges {
         address::refuse_own(judge, serve.host, server.address.port())?;
     }
-    let wanted = judges.contains(&RunJudge::Base);
+    let wanted = judges.contains(&RunJudge::Base) || judges.contains(&RunJudge::RulesAndBase);
     let host = IpAddr::from(Ipv4Addr::LOCALHOST);
     wanted.then(|| Taken::new(global, host, run.judge_port, "--judge-port")).transpose()
 }
@@ -281,9 +284,11 @@ fn teacher_flags(serve: &ServeConfig, server: &Taken) -> Value {
     json!({"teacher": server.url(), "teacher_key_file": serve.api_key_file})
 }
 
-/// How a stage reaches the base model, which has the key of the server.
-fn asking_flags(serve: &ServeConfig, base: &Taken) -> Value {
-    json!({"judge": format!("{}/v1", base.url()), "judge_key_file": serve.api_key_file})
+/// How a stage reaches the base model, which has the key of the server; `before` is who is asked
+/// before it.
+fn asking_flags(serve: &ServeConfig, base: &Taken, before: &str) -> Value {
+    let judge = format!("{before}{}/v1", base.url());
+    json!({"judge": judge, "judge_key_file": serve.api_key_file})
 }
 
 /// How `deploy` reaches the server's admin routes.

@@ -211,7 +211,7 @@ async fn the_longest_hint_of_a_model_judge_is_taken() {
     let asked = judge(move |number| (200, says[number % 3].to_owned())).await;
     let teacher = stub(|_, body| (200, right(body, "0").to_string())).await;
     let mut config = config(&teacher.url);
-    config.judge.judge = Judge::Url(asked.url.clone());
+    config.judge.judge = Judge::at(asked.url.clone());
     assert_eq!(hint(&house, &config).await.unwrap().accepted, 1);
     let row = house.read::<Hint>().remove(0);
     assert_eq!(row.hint, "Use one word only, please.");

@@ -22,7 +22,7 @@ fn rollouts() -> Vec<Rollout> {
 }
 
 fn asking(url: &str) -> ScoreConfig {
-    let judge = Judge::Url(format!("{url}/v1"));
+    let judge = Judge::at(format!("{url}/v1"));
     ScoreConfig {
         judge: JudgeConfig { judge, tries: 2, timeout_s: 20, ..JudgeConfig::default() },
         ..ScoreConfig::default()
@@ -58,10 +58,11 @@ async fn what_is_known_later_is_judged_again_and_explicit_feedback_needs_no_judg
     let stub = judge(|_| (200, "\\boxed{1}".to_owned())).await;
     house.write(&rollouts()[..1]);
     assert_eq!(score(&house, &asking(&stub.url)).await.unwrap().positive, 1);
-    assert_eq!(stub.calls(), 3);
+    let asked = stub.calls();
+    assert!((2..=3).contains(&asked), "two votes that agree are enough: {asked}");
     house.write(&[Rollout { revision: 2, rated: down("shorter"), ..rollouts().remove(0) }]);
     assert_eq!(score(&house, &asking(&stub.url)).await.unwrap().negative, 1);
-    assert_eq!(stub.calls(), 3, "nobody was asked");
+    assert_eq!(stub.calls(), asked, "nobody was asked");
     let rows = house.read::<Score>();
     assert_eq!(rows.iter().map(|row| row.revision).collect::<Vec<_>>(), [0, 2]);
     assert_eq!(rows[1].judge, "user@1");
@@ -86,14 +87,17 @@ async fn an_open_turn_is_not_judged_and_any_evidence_will_do() {
 async fn votes_are_counted_and_kept() {
     let house = house();
     house.write(&rollouts()[..1]);
-    let says = ["bad \\boxed{-1}", "fine \\boxed{1}", "no \\boxed{-1}"];
+    // whichever two come first, the third could still decide
+    let says = ["bad \\boxed{-1}", "fine \\boxed{1}", "I cannot say"];
     let stub = judge(move |number| (200, says[number % 3].to_owned())).await;
     let summary = score(&house, &asking(&stub.url)).await.unwrap();
-    assert_eq!((summary.negative, stub.calls()), (1, 3));
+    assert_eq!((summary.neutral, stub.calls()), (1, 3));
     let row = house.read::<Score>().remove(0);
     assert_eq!(row.judge, "openai@3:judge");
-    assert_eq!(row.votes.len(), 3);
-    assert!(row.reasoning.contains("\\boxed{-1}"));
+    let mut values: Vec<_> = row.votes.iter().map(|vote| vote.value).collect();
+    values.sort();
+    assert_eq!(values, [None, Some(-1), Some(1)]);
+    assert_eq!(row.reasoning, "the votes are tied");
     let asked = stub.asked.lock().unwrap();
     let seeds: std::collections::BTreeSet<_> =
         asked.iter().map(|body| body["seed"].as_u64().unwrap()).collect();
@@ -212,4 +216,22 @@ async fn plain_files_go_through_collect_and_score() {
     assert_eq!(read_file::<Score>(&scores).unwrap()[0].turn_id, turns[0].turn_id);
     let error = score::run_files(&config, &path("none"), &scores, &on).await.unwrap_err();
     assert!(error.to_string().contains("none"), "{error}");
+}
+
+#[tokio::test]
+async fn the_rules_come_first_where_both_are_named_and_the_model_does_the_rest() {
+    let house = house();
+    house.write(&rollouts());
+    let stub = judge(|_| (200, "\\boxed{-1}".to_owned())).await;
+    let judge: Judge = format!("rules+{}/v1", stub.url).parse().unwrap();
+    let mut config = asking(&stub.url);
+    config.judge.judge = judge;
+    let summary = score(&house, &config).await.unwrap();
+    assert_eq!(summary.judge, "rules@3+openai@3:judge");
+    assert_eq!((summary.negative, summary.positive, summary.neutral), (2, 1, 0));
+    let mut rows = house.read::<Score>();
+    rows.sort_by_key(|row| row.turn_id);
+    let judges: Vec<_> = rows.iter().map(|row| row.judge.as_str()).collect();
+    assert_eq!(judges, ["rules@3", "rules@3", "openai@3:judge"]);
+    assert!((2..=3).contains(&stub.calls()), "asked about one turn: {}", stub.calls());
 }

@@ -64,7 +64,7 @@ fn a_line_that_is_no_exchange_is_named_before_anything_is_judged() {
 }
 
 fn asking(url: &str) -> JudgeConfig {
-    let judge = Judge::Url(format!("{url}/v1"));
+    let judge = Judge::at(format!("{url}/v1"));
     JudgeConfig { judge, tries: 1, concurrency: 3, ..JudgeConfig::default() }
 }
 
@@ -84,16 +84,40 @@ async fn a_model_is_asked_with_votes_of_their_own_and_told_in_order() {
         .await
         .unwrap();
     assert_eq!(ballots.len(), 5);
-    assert!(ballots.iter().all(|ballot| ballot.score == Some(1) && ballot.votes.len() == 3));
+    assert!(ballots.iter().all(|ballot| ballot.score == Some(1) && ballot.votes.len() >= 2));
     let seeds: std::collections::BTreeSet<_> =
         stub.asked.lock().unwrap().iter().map(|body| body["seed"].as_u64().unwrap()).collect();
-    assert_eq!(seeds.len(), 15);
+    let asked = stub.calls();
+    assert_eq!(seeds.len(), asked, "each vote has a seed of its own");
+    assert!((10..=15).contains(&asked), "{asked}");
     let config = HintConfig { judge: asking(&stub.url), ..HintConfig::default() };
     let mut hints = Vec::new();
     stage::hint::run_written(&config, &exchanges, &stop, |found| hints.push(found.hint))
         .await
         .unwrap();
     assert_eq!(hints, vec![Some("Use plain words.".to_owned()); 5]);
+}
+
+#[tokio::test]
+async fn a_hint_of_the_rules_or_their_praise_spares_the_model() {
+    let stub =
+        judge(|_| (200, "\\boxed{1}\n[HINT_START]Look it up first.[HINT_END]".to_owned())).await;
+    let exchanges: Vec<_> = ["Thanks!", "No, use plain words.", "It is Lyon, is it not?"]
+        .iter()
+        .map(|reaction| Written::read(&line(reaction)).unwrap())
+        .collect();
+    let mut config = HintConfig { judge: asking(&stub.url), ..HintConfig::default() };
+    config.judge.judge = format!("rules+{}", stub.url).parse().unwrap();
+    let (stop, mut found) = (CancellationToken::new(), Vec::new());
+    stage::hint::run_written(&config, &exchanges, &stop, |told| {
+        found.push((told.ballot.judge, told.hint.unwrap_or_default()));
+    })
+    .await
+    .unwrap();
+    let expected =
+        [("rules@3", ""), ("rules@3", "use plain words."), ("openai@3:judge", "Look it up first.")];
+    assert_eq!(found, expected.map(|(judge, hint)| (judge.to_owned(), hint.to_owned())));
+    assert_eq!(stub.calls(), 3);
 }
 
 #[tokio::test]

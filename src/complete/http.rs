@@ -1,11 +1,14 @@
 //! One POST, insisted upon.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::RngExt;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::{CompleteError, Options};
 
@@ -14,14 +17,25 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Longest part of a server's message that is repeated.
 const MESSAGE_CHARS_MAX: usize = 300;
 
+/// A client of one or several servers of the same model.
 #[derive(Debug)]
 pub struct Http {
     client: reqwest::Client,
     options: Options,
-    /// The address without `/v1` and slash.
-    url: String,
+    addresses: Vec<Address>,
     key: Option<String>,
     slots: Semaphore,
+}
+
+/// A server among those that share the load.
+#[derive(Debug)]
+struct Address {
+    /// Without `/v1` and slash.
+    url: String,
+    /// Requests that it has not answered yet.
+    outstanding: AtomicUsize,
+    /// A failure keeps requests away from it until then, as long as there are others.
+    rests_until: Mutex<Option<Instant>>,
 }
 
 /// How a try ended without an answer.
@@ -29,6 +43,41 @@ enum Failed {
     /// It may go better next time, not before the given pause.
     Passing(String, Option<Duration>),
     For(CompleteError),
+}
+
+impl Address {
+    fn new(url: &str) -> Self {
+        let bare = url.trim_end_matches('/');
+        let url = bare.strip_suffix("/v1").unwrap_or(bare).to_owned();
+        Self { url, outstanding: AtomicUsize::new(0), rests_until: Mutex::new(None) }
+    }
+
+    /// How much longer it rests.
+    fn rest(&self) -> Duration {
+        let until = *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    fn set_rest(&self, rest: Option<Duration>) {
+        let until = rest.map(|rest| Instant::now() + rest);
+        *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+}
+
+/// A request under way; it counts until it is dropped.
+struct Underway<'a>(&'a Address);
+
+impl<'a> Underway<'a> {
+    fn new(address: &'a Address) -> Self {
+        address.outstanding.fetch_add(1, Ordering::Relaxed);
+        Self(address)
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        self.0.outstanding.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Http {
@@ -42,50 +91,71 @@ impl Http {
             .build()
             .map_err(|source| CompleteError::Client { source })?;
         let key = read_key(&options)?;
-        let bare = options.url.trim_end_matches('/');
-        let url = bare.strip_suffix("/v1").unwrap_or(bare).to_owned();
+        let addresses = options.urls.iter().map(|url| Address::new(url)).collect();
         let slots = Semaphore::new(options.concurrency.max(1));
-        Ok(Self { client, options, url, key, slots })
-    }
-
-    pub fn url(&self) -> &str {
-        &self.url
+        Ok(Self { client, options, addresses, key, slots })
     }
 
     pub fn malformed(&self, problem: impl Into<String>) -> CompleteError {
-        let problem = problem.into();
-        CompleteError::Malformed { role: self.options.role, url: self.url.clone(), problem }
+        let (role, url, problem) = (self.options.role, self.name(), problem.into());
+        CompleteError::Malformed { role, url, problem }
     }
 
-    /// The JSON answer to `body`.
+    /// The addresses, for messages.
+    fn name(&self) -> String {
+        let urls: Vec<&str> = self.addresses.iter().map(|address| address.url.as_str()).collect();
+        urls.join(", ")
+    }
+
+    /// The address that rests least, and of those that do not rest the one with the fewest
+    /// requests under way; the first where that is the same. None if there is no address.
+    fn chosen(&self) -> Option<&Address> {
+        let load =
+            |address: &&Address| (address.rest(), address.outstanding.load(Ordering::Relaxed));
+        self.addresses.iter().min_by_key(load)
+    }
+
+    /// The JSON answer to `body`. What passes is tried again, elsewhere if there is somewhere
+    /// else, and after a pause where every address rests.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, CompleteError> {
         let patience = self.options.patience;
+        let tries_max = patience.tries.max(1) * self.addresses.len().max(1);
         let mut tries = 0;
         loop {
             tries += 1;
+            let Some(address) = self.chosen() else {
+                return Err(self.malformed("there is no address to ask"));
+            };
             let answer = {
                 // The semaphore is never closed; without a permit the request goes out all the
                 // same, one too many.
                 let _slot = self.slots.acquire().await.ok();
-                self.try_once(path, body).await
+                let underway = Underway::new(address);
+                self.try_once(&underway.0.url, path, body).await
             };
             let (reason, wait) = match answer {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    address.set_rest(None);
+                    return Ok(answer);
+                }
                 Err(Failed::For(error)) => return Err(error),
                 Err(Failed::Passing(reason, wait)) => (reason, wait),
             };
-            if tries >= patience.tries.max(1) {
-                let (role, url) = (self.options.role, self.url.clone());
+            if tries >= tries_max {
+                let (role, url) = (self.options.role, self.name());
                 return Err(CompleteError::Unavailable { role, url, tries, reason });
             }
-            let pause = wait.unwrap_or_else(|| patience.pause(tries)).min(patience.longest);
+            let round = tries.div_ceil(self.addresses.len());
+            let pause = wait.unwrap_or_else(|| patience.pause(round)).min(patience.longest);
             let jitter = rand::rng().random_range(0.95..1.25);
-            tokio::time::sleep(pause.mul_f64(jitter)).await;
+            address.set_rest(Some(pause.mul_f64(jitter)));
+            let rest = self.addresses.iter().map(Address::rest).min().unwrap_or_default();
+            tokio::time::sleep(rest).await;
         }
     }
 
-    async fn try_once(&self, path: &str, body: &Value) -> Result<Value, Failed> {
-        let mut request = self.client.post(format!("{}{path}", self.url)).json(body);
+    async fn try_once(&self, url: &str, path: &str, body: &Value) -> Result<Value, Failed> {
+        let mut request = self.client.post(format!("{url}{path}")).json(body);
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
@@ -107,7 +177,7 @@ impl Http {
         if matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error() {
             return Err(Failed::Passing(format!("{status}: {message}"), retry_after(&headers)));
         }
-        let (role, url) = (self.options.role, self.url.clone());
+        let (role, url) = (self.options.role, url.to_owned());
         let status = status.as_u16();
         Err(Failed::For(CompleteError::Refused { role, url, status, code, message }))
     }

@@ -3,7 +3,8 @@
 //!
 //! What may pass (no connection, a time-out, 408, 429, 5xx) is tried again with growing, jittered
 //! pauses that honour `Retry-After`; what will not (400, 401, 404 …) is an error at once. An
-//! answer that is incomplete is an error, never filled up.
+//! answer that is incomplete is an error, never filled up. Of several addresses the one with the
+//! fewest requests under way is asked; one that fails rests, and another is asked at once.
 
 mod error;
 mod http;
@@ -58,8 +59,8 @@ impl Patience {
 /// Whom to ask, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Address of the server, with or without `/v1`.
-    pub url: String,
+    /// Addresses of the servers that share the load, with or without `/v1`.
+    pub urls: Vec<String>,
     /// File that holds the API key.
     pub key_file: Option<PathBuf>,
     /// Longest time of one try.
@@ -87,7 +88,7 @@ pub struct Prompt {
     pub seed: u64,
 }
 
-/// A server that completes and scores. A cheap handle.
+/// A server that completes and scores, or several of the same model. A cheap handle.
 #[derive(Clone, Debug)]
 pub struct Completer {
     http: Arc<Http>,
@@ -100,11 +101,6 @@ impl Completer {
     /// A key file that cannot be read, or no HTTP client to be had.
     pub fn open(options: Options) -> Result<Self, CompleteError> {
         Ok(Self { http: Arc::new(Http::open(options)?) })
-    }
-
-    /// The server's address, without `/v1`.
-    pub fn url(&self) -> &str {
-        self.http.url()
     }
 
     /// The text of one chat completion; empty if the model said nothing.

@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::*;
 
-/// A server that gives `answers` in order, the last one for ever.
+/// A server that gives `answers` in order, the last one for ever; but with a 500 it says that it may
+/// be asked again at once.
 async fn serve(answers: Vec<(u16, &'static str)>) -> (String, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let (seen, answers) = (Arc::clone(&asked), Arc::new(answers));
@@ -17,7 +18,10 @@ async fn serve(answers: Vec<(u16, &'static str)>) -> (String, Arc<Mutex<Vec<Stri
             let (status, text) = answers[seen.len().min(answers.len() - 1)];
             seen.push(body);
             let status = StatusCode::from_u16(status).unwrap();
-            (status, [(RETRY_AFTER, "0")], text).into_response() as Response
+            match status {
+                StatusCode::INTERNAL_SERVER_ERROR => (status, text).into_response() as Response,
+                _ => (status, [(RETRY_AFTER, "0")], text).into_response(),
+            }
         }
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -30,7 +34,7 @@ async fn serve(answers: Vec<(u16, &'static str)>) -> (String, Arc<Mutex<Vec<Stri
 fn options(url: &str) -> Options {
     let patience = Patience { first: Duration::from_millis(1), ..Patience::brief(3) };
     Options {
-        url: url.to_owned(),
+        urls: vec![url.to_owned()],
         key_file: None,
         timeout: Duration::from_secs(20),
         patience,
@@ -133,4 +137,48 @@ fn a_daemon_outlasts_a_minute() {
     let pauses: Duration = (1..4).map(|done| patience.pause(done)).sum();
     assert!(pauses > Duration::from_secs(66), "{pauses:?}");
     assert_eq!(patience.pause(40), patience.longest);
+}
+
+#[tokio::test]
+async fn of_several_servers_the_idle_one_is_asked_and_one_that_fails_rests() {
+    let (good, asked) = serve(vec![(200, GOOD)]).await;
+    let (bad, refused) = serve(vec![(500, "broken")]).await;
+    let patience = Patience {
+        first: Duration::from_secs(600),
+        longest: Duration::from_secs(600),
+        ..Patience::brief(1)
+    };
+    let options = Options { urls: vec![bad, good], patience, ..options("") };
+    let completer = Completer::open(options).unwrap();
+    for _ in 0..5 {
+        assert_eq!(completer.complete(&prompt()).await.unwrap(), "fine");
+    }
+    assert_eq!(asked.lock().unwrap().len(), 5);
+    let refused = refused.lock().unwrap().len();
+    assert_eq!(refused, 1, "it rests for ten minutes");
+}
+
+#[tokio::test]
+async fn several_servers_share_what_comes_at_once() {
+    let (one, first) = serve(vec![(200, GOOD)]).await;
+    let (two, second) = serve(vec![(200, GOOD)]).await;
+    let options = Options { urls: vec![one, two], concurrency: 8, ..options("") };
+    let completer = Completer::open(options).unwrap();
+    let asked = (0..16).map(|_| async { completer.complete(&prompt()).await.unwrap() });
+    futures::future::join_all(asked).await;
+    let (first, second) = (first.lock().unwrap().len(), second.lock().unwrap().len());
+    assert_eq!(first + second, 16);
+    assert!(first.min(second) >= 4, "{first} and {second}");
+}
+
+#[tokio::test]
+async fn all_are_named_when_none_answers() {
+    let options = Options {
+        urls: vec!["http://127.0.0.1:1/v1".to_owned(), "http://127.0.0.1:2".to_owned()],
+        ..options("")
+    };
+    let error = Completer::open(options).unwrap().complete(&prompt()).await.unwrap_err();
+    assert!(error.is_down());
+    assert!(error.to_string().contains("http://127.0.0.1:1, http://127.0.0.1:2"), "{error}");
+    assert!(error.to_string().contains("after 6 tries"), "{error}");
 }

@@ -15,9 +15,48 @@ pub enum Judge {
     /// Deterministic rules over explicit feedback (docs/judging.md).
     #[default]
     Rules,
-    /// A model behind an OpenAI-compatible address (`http://host:port/v1`).
-    Url(String),
+    /// A model.
+    Model(Servers),
+    /// The rules where they decide, a model for the rest.
+    RulesAndModel(Servers),
 }
+
+/// OpenAI-compatible addresses (`http://host:port/v1`) of one model, which share the load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Servers(Vec<String>);
+
+impl Servers {
+    /// The addresses; there is at least one.
+    pub fn addresses(&self) -> &[String] {
+        &self.0
+    }
+
+    fn parse(text: &str) -> Result<Self, ConfigError> {
+        let one = |address: &str| {
+            let address = address.trim();
+            require_url("judge", address).map(|()| address.trim_end_matches('/').to_owned())
+        };
+        text.split(',').map(one).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Judge {
+    /// A model at one address.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self::Model(Servers(vec![url.into()]))
+    }
+
+    /// The model's addresses; none if the rules judge alone.
+    pub fn addresses(&self) -> &[String] {
+        match self {
+            Self::Rules => &[],
+            Self::Model(servers) | Self::RulesAndModel(servers) => servers.addresses(),
+        }
+    }
+}
+
+/// What stands before a model that is asked where the rules decide nothing.
+const RULES_AND: &str = "rules+";
 
 impl FromStr for Judge {
     type Err = ConfigError;
@@ -26,15 +65,20 @@ impl FromStr for Judge {
         if text == "rules" {
             return Ok(Self::Rules);
         }
-        require_url("judge", text)
-            .map(|()| Self::Url(text.trim_end_matches('/').to_owned()))
-            .map_err(|error| ConfigError {
-                expected: match text {
-                    BASE => "`rules` or an address (`base` is for `run`, which serves that model)",
-                    _ => "`rules` or an address such as http://127.0.0.1:30001/v1",
-                },
-                ..error
-            })
+        let (rest, judge): (_, fn(Servers) -> Self) = match text.strip_prefix(RULES_AND) {
+            Some(rest) => (rest, Self::RulesAndModel),
+            None => (text, Self::Model),
+        };
+        Servers::parse(rest).map(judge).map_err(|error| ConfigError {
+            expected: match rest {
+                BASE => "`rules` or an address (`base` is for `run`, which serves that model)",
+                _ => {
+                    "`rules`, an address such as http://127.0.0.1:30001/v1 (several: with commas), \
+                     or `rules+` and addresses"
+                }
+            },
+            ..error
+        })
     }
 }
 
@@ -48,6 +92,8 @@ pub enum RunJudge {
     /// The base model, as it was before it was trained.
     #[default]
     Base,
+    /// The rules where they decide, the base model for the rest.
+    RulesAndBase,
     /// A judge that is there without the loop.
     Other(Judge),
 }
@@ -59,9 +105,13 @@ impl TryFrom<String> for RunJudge {
         if text == BASE {
             return Ok(Self::Base);
         }
+        if text.strip_prefix(RULES_AND) == Some(BASE) {
+            return Ok(Self::RulesAndBase);
+        }
         let judge = text.parse().map(Self::Other);
         judge.map_err(|error: ConfigError| ConfigError {
-            expected: "`base`, `rules` or an address such as http://127.0.0.1:30001/v1",
+            expected: "`base`, `rules`, `rules+base`, or an address such as \
+                       http://127.0.0.1:30001/v1 (several: with commas)",
             ..error
         })
     }
@@ -71,6 +121,7 @@ impl From<RunJudge> for String {
     fn from(judge: RunJudge) -> Self {
         match judge {
             RunJudge::Base => BASE.to_owned(),
+            RunJudge::RulesAndBase => format!("{RULES_AND}{BASE}"),
             RunJudge::Other(judge) => judge.into(),
         }
     }
@@ -94,7 +145,8 @@ impl fmt::Display for Judge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rules => f.write_str("rules"),
-            Self::Url(url) => f.write_str(url),
+            Self::Model(servers) => f.write_str(&servers.0.join(",")),
+            Self::RulesAndModel(servers) => write!(f, "{RULES_AND}{}", servers.0.join(",")),
         }
     }
 }
@@ -167,12 +219,25 @@ mod tests {
     #[test]
     fn the_base_judges_the_loop_and_is_refused_elsewhere() {
         assert_eq!(RunJudge::default(), RunJudge::Base);
-        for text in ["base", "rules", "http://127.0.0.1:1/v1"] {
+        for text in [
+            "base",
+            "rules",
+            "rules+base",
+            "http://127.0.0.1:1/v1",
+            "http://127.0.0.1:1/v1,https://judge.example:2",
+            "rules+http://127.0.0.1:1/v1",
+        ] {
             let judge = RunJudge::try_from(text.to_owned()).unwrap();
             assert_eq!(String::from(judge), text);
         }
         let error = "base".parse::<Judge>().unwrap_err();
         assert!(error.to_string().contains("is for `run`"), "{error}");
+        for text in ["rules+", "rules+rules", "http://a,", ",", "rules+base", "http://"] {
+            let error = text.parse::<Judge>().unwrap_err();
+            assert!(error.to_string().contains("an address"), "{text}: {error}");
+        }
+        let several: Judge = "http://a/, http://b/v1".parse().unwrap();
+        assert_eq!(several.addresses(), ["http://a", "http://b/v1"]);
         let error = RunJudge::try_from("bases".to_owned()).unwrap_err();
         assert!(error.to_string().contains("`base`, `rules`"), "{error}");
     }

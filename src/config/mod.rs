@@ -26,7 +26,7 @@ pub use device::{DeviceChoice, DtypeChoice};
 pub use hint::HintConfig;
 pub use home::Home;
 pub use hub::HubConfig;
-pub use judge::{Judge, JudgeConfig, RunJudge};
+pub use judge::{Judge, JudgeConfig, RunJudge, Servers};
 pub use objective::{
     Behaviour, HybridSelection, HybridSupport, KlEstimator, Method, OptimizerKind, Schedule,
     ScheduleKind, TrainedWeights,

@@ -16,8 +16,7 @@ mod votes;
 
 use std::time::Duration;
 
-use futures::future::join_all;
-use futures::stream::{self, Stream, StreamExt};
+use futures::stream::{self, FuturesUnordered, Stream, StreamExt};
 use rand::RngExt;
 use serde::Serialize;
 
@@ -46,6 +45,8 @@ pub enum Judge {
     Rules,
     /// A model.
     Model(ModelJudge),
+    /// The rules where they decide, a model for the rest.
+    RulesAndModel(ModelJudge),
 }
 
 /// A model that is asked for votes.
@@ -141,23 +142,28 @@ impl Judge {
     /// # Errors
     /// A key file that cannot be read.
     pub fn open(config: &JudgeConfig, patience: Patience) -> Result<Self, CompleteError> {
-        let config::Judge::Url(url) = &config.judge else { return Ok(Self::Rules) };
+        let judge: fn(ModelJudge) -> Self = match &config.judge {
+            config::Judge::Rules => return Ok(Self::Rules),
+            config::Judge::Model(_) => Self::Model,
+            config::Judge::RulesAndModel(_) => Self::RulesAndModel,
+        };
         let completer = Completer::open(Options {
-            url: url.clone(),
+            urls: config.judge.addresses().to_vec(),
             key_file: config.judge_key_file.clone(),
             timeout: Duration::from_secs(config.timeout_s),
             patience,
             concurrency: config.concurrency.saturating_mul(config.votes),
             role: "judge",
         })?;
-        Ok(Self::Model(ModelJudge { completer, config: config.clone() }))
+        Ok(judge(ModelJudge { completer, config: config.clone() }))
     }
 
     /// Name and version, as the tables record it.
     pub fn name(&self) -> String {
         match self {
             Self::Rules => RULES.to_owned(),
-            Self::Model(judge) => format!("{MODEL}:{}", judge.config.judge_model),
+            Self::Model(judge) => judge.name(),
+            Self::RulesAndModel(judge) => format!("{RULES}+{}", judge.name()),
         }
     }
 
@@ -173,15 +179,21 @@ impl Judge {
         if let Some(rated) = &exchange.rated {
             return Ok(ScoreBallot::single(USER, rated.rating.score(), told(rated)));
         }
+        let by_rules = || {
+            let Verdict { score, reason, .. } = rules::verdict(exchange);
+            ScoreBallot::single(RULES, score, reason)
+        };
         let judge = match self {
+            Self::Rules => return Ok(by_rules()),
             Self::Model(judge) => judge,
-            Self::Rules => {
-                let Verdict { score, reason, .. } = rules::verdict(exchange);
-                return Ok(ScoreBallot::single(RULES, score, reason));
-            }
+            Self::RulesAndModel(judge) => match by_rules() {
+                decided if decided.score != Some(0) => return Ok(decided),
+                _ => judge,
+            },
         };
         let valid = |text: &str| votes::boxed(text, &[-1, 0, 1]);
-        let (texts, failed) = judge.ask(turn, prompts::SCORE, exchange, valid).await?;
+        let (texts, failed) =
+            judge.ask(turn, prompts::SCORE, exchange, valid, votes::settled).await?;
         let votes: Vec<Vote> =
             texts.into_iter().map(|text| Vote { value: valid(&text), text }).collect();
         let score = votes::majority(votes.iter().map(|vote| vote.value));
@@ -191,7 +203,7 @@ impl Judge {
             (None, Some(_)) => "the votes are tied".to_owned(),
             (None, None) => failed.unwrap_or_else(|| "no vote held a verdict".to_owned()),
         };
-        Ok(ScoreBallot { judge: self.name(), votes, score, reasoning })
+        Ok(ScoreBallot { judge: judge.name(), votes, score, reasoning })
     }
 
     /// The votes on written exchanges, in their order; `at_once` are worked on at the same time.
@@ -234,15 +246,23 @@ impl Judge {
                 return Ok(HintBallot::single(USER, hint, told(rated)));
             }
         }
+        let Verdict { score, reason, hint } = match self {
+            Self::Rules | Self::RulesAndModel(_) => rules::verdict(exchange),
+            Self::Model(_) => Verdict { score: 0, reason: String::new(), hint: None },
+        };
         let judge = match self {
+            Self::Rules => return Ok(HintBallot::single(RULES, hint, reason)),
             Self::Model(judge) => judge,
-            Self::Rules => {
-                let Verdict { reason, hint, .. } = rules::verdict(exchange);
+            // their word for how, or plain praise
+            Self::RulesAndModel(_) if hint.is_some() || score > 0 => {
                 return Ok(HintBallot::single(RULES, hint, reason));
             }
+            Self::RulesAndModel(judge) => judge,
         };
         let valid = |text: &str| votes::boxed(text, &[-1, 1]);
-        let (texts, failed) = judge.ask(turn, prompts::HINT, exchange, valid).await?;
+        // each vote may hold the hint that is chosen
+        let all = |_: &[Option<i8>], _| false;
+        let (texts, failed) = judge.ask(turn, prompts::HINT, exchange, valid, all).await?;
         let votes: Vec<HintVote> = texts
             .into_iter()
             .map(|text| HintVote { value: valid(&text), hint: votes::hint(&text), text })
@@ -251,7 +271,7 @@ impl Judge {
             true => None,
             false => Some(failed.unwrap_or_else(|| "no vote held a decision".to_owned())),
         };
-        Ok(HintBallot { judge: self.name(), votes, failed })
+        Ok(HintBallot { judge: judge.name(), votes, failed })
     }
 }
 
@@ -264,14 +284,22 @@ fn told(rated: &Rated) -> String {
 }
 
 impl ModelJudge {
-    /// The texts of m votes, asked for at the same time; asked again, up to the configured tries,
-    /// while none is valid. With them, what the last request that failed by itself met.
+    /// Name and version, as the tables record it.
+    fn name(&self) -> String {
+        format!("{MODEL}:{}", self.config.judge_model)
+    }
+
+    /// The texts of m votes, asked for at the same time, in their order; asked again, up to the
+    /// configured tries, while none is valid. With them, what the last request that failed by
+    /// itself met. Once `settled` says of the votes so far, and how many are to come, that nothing
+    /// depends on those, they are not waited for.
     async fn ask(
         &self,
         turn: TurnId,
         system: &str,
         exchange: &Exchange,
         valid: impl Fn(&str) -> Option<i8>,
+        settled: impl Fn(&[Option<i8>], usize) -> bool,
     ) -> Result<(Vec<String>, Option<String>), CompleteError> {
         let messages = prompts::ask(system, exchange, rand::rng().random());
         let (mut texts, mut failed) = (Vec::new(), None);
@@ -285,23 +313,29 @@ impl ModelJudge {
                     max_tokens: self.config.judge_tokens,
                     seed: (turn.0 as u64).wrapping_add(number as u64),
                 };
-                async move { self.completer.complete(&prompt).await }
+                async move { (number, self.completer.complete(&prompt).await) }
             });
+            let mut votes: FuturesUnordered<_> = votes.collect();
             let mut gone = None;
-            for answer in join_all(votes).await {
+            while let Some((number, answer)) = votes.next().await {
                 match answer {
-                    Ok(text) => texts.push(text),
+                    Ok(text) => texts.push((number, text)),
                     Err(error) if error.is_down() || error.is_misconfigured() => gone = Some(error),
                     Err(error) => failed = Some(error.to_string()),
                 }
+                let values: Vec<_> = texts.iter().map(|(_, text)| valid(text)).collect();
+                if settled(&values, votes.len()) {
+                    break;
+                }
             }
-            if texts.iter().any(|text| valid(text).is_some()) {
+            if texts.iter().any(|(_, text)| valid(text).is_some()) {
                 break;
             }
             if let Some(error) = gone {
                 return Err(error);
             }
         }
-        Ok((texts, failed))
+        texts.sort_by_key(|(number, _)| *number);
+        Ok((texts.into_iter().map(|(_, text)| text).collect(), failed))
     }
 }

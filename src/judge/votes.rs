@@ -38,12 +38,25 @@ pub fn hint(text: &str) -> Option<String> {
     (!hint.is_empty()).then_some(hint)
 }
 
-/// The value that most valid votes name; 0 on a tie. `None` if no vote is valid.
-pub fn majority(votes: impl IntoIterator<Item = Option<i8>>) -> Option<i8> {
-    let mut counts = [0_usize; 3];
+/// How many valid votes name 0, 1 and -1.
+fn counts(votes: impl IntoIterator<Item = Option<i8>>) -> [usize; 3] {
+    let mut counts = [0; 3];
     for value in votes.into_iter().flatten() {
         counts[usize::from(value.signum().unsigned_abs()) + usize::from(value < 0)] += 1;
     }
+    counts
+}
+
+/// Whether the majority of `votes` stays what it is, whatever `left` more votes say.
+pub fn settled(votes: &[Option<i8>], left: usize) -> bool {
+    let mut counts = counts(votes.iter().copied());
+    counts.sort_unstable();
+    counts[2] > counts[1] + left
+}
+
+/// The value that most valid votes name; 0 on a tie. `None` if no vote is valid.
+pub fn majority(votes: impl IntoIterator<Item = Option<i8>>) -> Option<i8> {
+    let counts = counts(votes);
     let most = *counts.iter().max().filter(|most| **most > 0)?;
     let mut winners = [0, 1, -1].into_iter().zip(counts).filter(|(_, count)| *count == most);
     match (winners.next(), winners.next()) {
@@ -112,6 +125,30 @@ mod tests {
             (vec![Some(0), Some(0), Some(1)], Some(0)),
         ] {
             assert_eq!(majority(votes.clone()), expected, "{votes:?}");
+        }
+    }
+
+    /// Every way in which the votes that are left may fall gives the same majority, exactly where
+    /// it is said to be settled; a tie may be settled too, and is waited for.
+    #[test]
+    fn what_is_settled_no_vote_can_change() {
+        let values = [None, Some(-1), Some(0), Some(1)];
+        let all = |votes: usize| {
+            (0..4_usize.pow(votes as u32)).map(move |code| -> Vec<Option<i8>> {
+                (0..votes).map(|at| values[code / 4_usize.pow(at as u32) % 4]).collect()
+            })
+        };
+        for (had, left) in [(1, 0), (1, 1), (2, 1), (3, 1), (2, 2), (3, 2), (4, 1)] {
+            for votes in all(had) {
+                let ends: std::collections::BTreeSet<_> =
+                    all(left).map(|more| majority([votes.clone(), more].concat())).collect();
+                if settled(&votes, left) {
+                    assert_eq!(ends, [majority(votes.clone())].into(), "{votes:?} and {left}");
+                } else {
+                    let tied = majority(votes.clone()).is_none_or(|value| value == 0);
+                    assert!(ends.len() > 1 || tied || left == 0, "{votes:?} and {left}");
+                }
+            }
         }
     }
 

@@ -246,7 +246,7 @@ impl Finder {
         let server = |source| HintError::Server { waiting: 0, source };
         let judge = Judge::open(&config.judge, patience).map_err(server)?;
         let completer = Completer::open(Options {
-            url: config.teacher.clone(),
+            urls: vec![config.teacher.clone()],
             key_file: config.teacher_key_file.clone(),
             timeout: Duration::from_secs(config.judge.timeout_s),
             patience,

@@ -249,7 +249,7 @@ fn settled(outcome: Option<Outcome>, left: usize) -> Result<Option<Score>, Score
 fn at_once(judge: &Judge, config: &ScoreConfig) -> usize {
     match judge {
         Judge::Rules => RULES_AT_ONCE,
-        Judge::Model(_) => config.judge.concurrency,
+        Judge::Model(_) | Judge::RulesAndModel(_) => config.judge.concurrency,
     }
 }
 

@@ -68,7 +68,7 @@ pub async fn ask(
     candidate: &[Reply],
 ) -> Opinion {
     let options = Options {
-        url: config.gate_judge.clone().unwrap_or_default(),
+        urls: config.gate_judge.iter().cloned().collect(),
         key_file: config.api_key_file.clone(),
         timeout: TIMEOUT,
         patience: Patience::brief(TRIES),
