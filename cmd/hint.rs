@@ -30,6 +30,10 @@ pub struct HintArgs {
     /// Characters that a hint must exceed to be accepted
     #[arg(long, value_name = "N")]
     pub hint_chars_min: Option<usize>,
+    /// Which of the accepted hints is taken: `longest`, `shortest`, or `all:N`, the longest, with
+    /// up to N kept for the trainer [default: longest, with up to 3]
+    #[arg(long, value_name = "WHICH")]
+    pub hint_select: Option<String>,
     #[command(flatten)]
     #[serde(skip)]
     pub written: WrittenArgs,

@@ -55,6 +55,10 @@ pub struct AskedArgs {
     /// Most tokens of one vote
     #[arg(long, value_name = "TOKENS")]
     pub judge_tokens: Option<usize>,
+    /// About how many tokens of the exchange are shown to the judge; of longer parts the middle
+    /// is left out
+    #[arg(long, value_name = "TOKENS")]
+    pub judge_prompt_tokens: Option<usize>,
     /// Turns judged at the same time
     #[arg(long, value_name = "N")]
     pub concurrency: Option<usize>,

@@ -167,6 +167,8 @@ pub struct JudgeConfig<J = Judge> {
     pub judge_temperature: f32,
     /// Most tokens of one vote.
     pub judge_tokens: usize,
+    /// About how many tokens of the exchange are shown to the judge.
+    pub judge_prompt_tokens: usize,
     /// Turns judged at the same time.
     pub concurrency: usize,
     /// Tries per vote before it counts as lost.
@@ -184,6 +186,7 @@ impl<J: Default> Default for JudgeConfig<J> {
             votes: 3,
             judge_temperature: 0.6,
             judge_tokens: 1_024,
+            judge_prompt_tokens: 9_000,
             concurrency: 4,
             tries: 4,
             timeout_s: 120,
@@ -201,6 +204,8 @@ impl<J> JudgeConfig<J> {
         let temperature = self.judge_temperature;
         require((0.0..=10.0).contains(&temperature), "judge_temperature", temperature, "0 to 10")?;
         require(self.judge_tokens > 0, "judge_tokens", self.judge_tokens, "above 0")?;
+        let shown = self.judge_prompt_tokens;
+        require((400..=1_000_000).contains(&shown), "judge_prompt_tokens", shown, "400 or more")?;
         require(
             (1..=256).contains(&self.concurrency),
             "concurrency",

@@ -23,7 +23,7 @@ pub use bench::{
 pub use collect::CollectConfig;
 pub use deploy::DeployConfig;
 pub use device::{DeviceChoice, DtypeChoice};
-pub use hint::HintConfig;
+pub use hint::{HintConfig, HintSelect};
 pub use home::Home;
 pub use hub::HubConfig;
 pub use judge::{Judge, JudgeConfig, RunJudge, Servers};

@@ -21,7 +21,7 @@ use rand::RngExt;
 use serde::Serialize;
 
 use crate::complete::{CompleteError, Completer, Options, Patience, Prompt};
-use crate::config::{self, JudgeConfig};
+use crate::config::{self, HintSelect, JudgeConfig};
 use crate::rollout::{HintVote, Rated, Rating, TurnId, Vote};
 
 pub use docket::Docket;
@@ -96,12 +96,18 @@ impl HintBallot {
         Self { judge: judge.to_owned(), votes, failed: None }
     }
 
-    /// The longest hint of the positive votes with more than `chars_min` characters. What the user
-    /// has said explicitly counts whatever its length.
-    pub fn accepted(&self, chars_min: usize) -> Option<&str> {
+    /// The longest hint of the positive votes with more than `chars_min` characters, or the
+    /// shortest; the first of several as long. What the user has said explicitly counts whatever
+    /// its length.
+    pub fn accepted(&self, chars_min: usize, select: HintSelect) -> Option<&str> {
+        let chars = |hint: &str| hint.chars().count();
+        let better = |hint: &str, best: &str| match select {
+            HintSelect::Shortest => chars(hint) < chars(best),
+            HintSelect::Longest | HintSelect::All(_) => chars(hint) > chars(best),
+        };
         let mut best: Option<&str> = None;
         for hint in self.usable(chars_min) {
-            if best.is_none_or(|best| hint.chars().count() > best.chars().count()) {
+            if best.is_none_or(|best| better(hint, best)) {
                 best = Some(hint);
             }
         }
@@ -301,7 +307,8 @@ impl ModelJudge {
         valid: impl Fn(&str) -> Option<i8>,
         settled: impl Fn(&[Option<i8>], usize) -> bool,
     ) -> Result<(Vec<String>, Option<String>), CompleteError> {
-        let messages = prompts::ask(system, exchange, rand::rng().random());
+        let (nonce, budget) = (rand::rng().random(), self.config.judge_prompt_tokens);
+        let messages = prompts::ask(system, exchange, nonce, budget);
         let (mut texts, mut failed) = (Vec::new(), None);
         for round in 0..self.config.tries {
             let votes = (0..self.config.votes).map(|vote| {

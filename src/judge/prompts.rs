@@ -1,7 +1,7 @@
 //! What the model judge is asked, in our own words (docs/judging.md shows it whole).
 //!
 //! Everything quoted stands between fences that carry a random number, so that no quoted text can
-//! close its fence, and is said to be data. Long parts are cut in the middle.
+//! close its fence, and is said to be data. Long parts are cut in the middle, to a budget of tokens.
 
 use std::fmt::Write;
 
@@ -10,18 +10,38 @@ use serde_json::{Value, json};
 use super::Exchange;
 use super::exchange::{Regenerated, text_of};
 
-/// Characters of the conversation before the last request.
-const CONTEXT_CHARS_MAX: usize = 8_000;
-/// Characters of a system message in it: an agent's is long, and says little of one reply.
-const SYSTEM_CHARS_MAX: usize = 3_000;
-/// Characters of the last request.
-const REQUEST_CHARS_MAX: usize = 8_000;
-/// Characters of the reply.
-const REPLY_CHARS_MAX: usize = 8_000;
-/// Characters of what came next.
-const NEXT_CHARS_MAX: usize = 12_000;
-/// Characters of one message of what came next.
-const MESSAGE_CHARS_MAX: usize = 6_000;
+/// Tokens of everything quoted, where the configuration says nothing else.
+pub const TOKENS_MAX: usize = 9_000;
+
+/// How many of [`TOKENS_MAX`] tokens a part may have; with another budget, in proportion.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    /// The conversation before the last request.
+    Context,
+    /// A system message in it: an agent's is long, and says little of one reply.
+    System,
+    /// The last request.
+    Request,
+    /// The reply.
+    Reply,
+    /// What came next.
+    Next,
+    /// One message of what came next.
+    Message,
+}
+
+impl Part {
+    /// Its tokens, of a budget for all.
+    fn tokens(self, budget: usize) -> usize {
+        let share = match self {
+            Self::Context | Self::Request | Self::Reply => 2_000,
+            Self::System => 750,
+            Self::Next => 3_000,
+            Self::Message => 1_500,
+        };
+        share * budget / TOKENS_MAX
+    }
+}
 
 /// What the judge of a reply is told.
 pub const SCORE: &str = "\
@@ -77,8 +97,10 @@ Think in one to three sentences. Then either end with
 or, if there is nothing to learn about how the reply should have been different, end with
 \\boxed{-1}";
 
-/// The messages that ask `system` about `exchange`; `nonce` marks the fences.
-pub fn ask(system: &str, exchange: &Exchange, nonce: u32) -> Vec<Value> {
+/// The messages that ask `system` about `exchange`, of which about `budget` tokens are shown;
+/// `nonce` marks the fences.
+pub fn ask(system: &str, exchange: &Exchange, nonce: u32, budget: usize) -> Vec<Value> {
+    let cut = |text: &str, part: Part| cut_middle(text, part.tokens(budget));
     let (before, request) = exchange.split_request();
     let mut text = String::new();
     let mut part = |name: &str, content: &str| {
@@ -89,18 +111,17 @@ pub fn ask(system: &str, exchange: &Exchange, nonce: u32) -> Vec<Value> {
         );
     };
     let one = |message: &Value| match message["role"].as_str() {
-        Some("system") => cut_middle(&show(message), SYSTEM_CHARS_MAX),
+        Some("system") => cut(&show(message), Part::System),
         _ => show(message),
     };
     let shown = |messages: &[Value]| messages.iter().map(one).collect::<Vec<_>>().join("\n\n");
     if !before.is_empty() {
-        part("conversation before", &cut_middle(&shown(before), CONTEXT_CHARS_MAX));
+        part("conversation before", &cut(&shown(before), Part::Context));
     }
-    part("request", &cut_middle(&shown(request), REQUEST_CHARS_MAX));
-    part("reply", &cut_middle(&show(&exchange.reply), REPLY_CHARS_MAX));
-    let next: Vec<_> =
-        exchange.next_state.iter().map(|m| cut_middle(&show(m), MESSAGE_CHARS_MAX)).collect();
-    part("what came next", &cut_middle(&next.join("\n\n"), NEXT_CHARS_MAX));
+    part("request", &cut(&shown(request), Part::Request));
+    part("reply", &cut(&show(&exchange.reply), Part::Reply));
+    let next: Vec<_> = exchange.next_state.iter().map(|m| cut(&show(m), Part::Message)).collect();
+    part("what came next", &cut(&next.join("\n\n"), Part::Next));
     if let Some(regenerated) = exchange.regenerated {
         part("record", &note(regenerated));
     }
@@ -141,17 +162,40 @@ fn show(message: &Value) -> String {
     text
 }
 
-/// `text`, or its beginning and end with a note of how much was left out between them.
-pub fn cut_middle(text: &str, chars_max: usize) -> String {
-    let count = text.chars().count();
-    if count <= chars_max {
+/// Quarters of a token that a character takes, about: of English four to one token, of other
+/// scripts one and more.
+const fn quarters(c: char) -> usize {
+    if c.is_ascii() { 1 } else { 4 }
+}
+
+/// `text`, or its beginning and end with a note of how much was left out between them: so much
+/// that about `tokens_max` tokens are left, by the measure of the commonest tokenizers (the
+/// judge's own is not known here).
+pub fn cut_middle(text: &str, tokens_max: usize) -> String {
+    let budget = 4 * tokens_max;
+    if text.chars().map(quarters).sum::<usize>() <= budget {
         return text.to_owned();
     }
-    let head = chars_max * 3 / 5;
-    let tail = chars_max - head;
-    let at = |chars: usize| text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at);
-    let (head_end, tail_start) = (at(head), at(count - tail));
-    let left_out = count - chars_max;
+    let head = budget * 3 / 5;
+    let fit = |cost: &mut usize, c: char, most: usize| {
+        *cost += quarters(c);
+        *cost <= most
+    };
+    let (mut cost, mut head_end) = (0, 0);
+    for (at, c) in text.char_indices() {
+        if !fit(&mut cost, c, head) {
+            break;
+        }
+        head_end = at + c.len_utf8();
+    }
+    let (mut cost, mut tail_start) = (0, text.len());
+    for (at, c) in text[head_end..].char_indices().rev() {
+        if !fit(&mut cost, c, budget - head) {
+            break;
+        }
+        tail_start = head_end + at;
+    }
+    let left_out = text[head_end..tail_start].chars().count();
     format!("{}\n[… {left_out} characters …]\n{}", &text[..head_end], &text[tail_start..])
 }
 
@@ -161,9 +205,34 @@ mod tests {
 
     #[test]
     fn long_texts_lose_their_middle() {
-        assert_eq!(cut_middle("abc", 3), "abc");
+        assert_eq!(cut_middle("abcdefgh", 2), "abcdefgh");
         let cut = cut_middle(&"äöü".repeat(100), 10);
         assert_eq!(cut, "äöüäöü\n[… 290 characters …]\nüäöü");
+        let cut = cut_middle(&"abc ".repeat(100), 10);
+        assert_eq!(
+            cut,
+            format!("{}\n[… 360 characters …]\n{}", "abc ".repeat(6), "abc ".repeat(4))
+        );
+        let mixed = format!("{}{}", "a".repeat(100), "説".repeat(100));
+        let cut = cut_middle(&mixed, 10);
+        assert_eq!(cut, format!("{}\n[… 172 characters …]\n説説説説", "a".repeat(24)));
+        assert_eq!(cut_middle("äöü", 0), "\n[… 3 characters …]\n");
+    }
+
+    #[test]
+    fn a_smaller_budget_shows_less_of_every_part() {
+        let long = |role: &str| json!({"role": role, "content": "word ".repeat(5_000)});
+        let exchange = Exchange {
+            messages: vec![long("system"), long("user"), long("assistant"), long("user")],
+            reply: long("assistant"),
+            next_state: vec![long("tool"), long("user")],
+            ..Exchange::default()
+        };
+        for budget in [900, 3_000, TOKENS_MAX] {
+            let asked = ask(SCORE, &exchange, 1, budget);
+            let chars = asked[1]["content"].as_str().unwrap().chars().count();
+            assert!((3 * budget..4 * budget + 800).contains(&chars), "{budget}: {chars}");
+        }
     }
 
     #[test]
@@ -178,12 +247,12 @@ mod tests {
             reply: json!({"role": "assistant", "content": "the reply"}),
             ..Exchange::default()
         };
-        let asked = ask(SCORE, &exchange, 1);
+        let asked = ask(SCORE, &exchange, 1, TOKENS_MAX);
         let text = asked[1]["content"].as_str().unwrap();
         for part in ["what was said earlier", "and answered", "characters …]", "the request"] {
             assert!(text.contains(part), "{part}");
         }
-        assert!(text.chars().count() < SYSTEM_CHARS_MAX + 1_000);
+        assert!(text.chars().count() < 4 * Part::System.tokens(TOKENS_MAX) + 1_000);
     }
 
     #[test]
@@ -206,7 +275,7 @@ mod tests {
             rated: None,
             regenerated: Some(Regenerated { times: 2, replaced: true }),
         };
-        let asked = ask(SCORE, &exchange, 0xabc);
+        let asked = ask(SCORE, &exchange, 0xabc, TOKENS_MAX);
         let text = asked[1]["content"].as_str().unwrap();
         for part in [
             "Be brief.",

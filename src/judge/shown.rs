@@ -66,7 +66,7 @@ impl Written {
     /// The messages with which a judge is told `system` and asked about it.
     pub fn asked(&self, system: &str) -> Vec<Value> {
         let nonce = self.nonce.unwrap_or_else(|| rand::rng().random());
-        prompts::ask(system, &self.exchange, nonce)
+        prompts::ask(system, &self.exchange, nonce, prompts::TOKENS_MAX)
     }
 }
 

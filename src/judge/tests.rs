@@ -230,9 +230,11 @@ fn the_longest_hint_of_the_positive_votes_is_accepted() {
         ],
         failed: None,
     };
-    assert_eq!(ballot.accepted(10), Some("Use metric units, please."));
-    assert_eq!(ballot.accepted(25), None);
-    assert_eq!(ballot.accepted(24), Some("Use metric units, please."));
+    assert_eq!(ballot.accepted(10, HintSelect::Longest), Some("Use metric units, please."));
+    assert_eq!(ballot.accepted(25, HintSelect::Longest), None);
+    assert_eq!(ballot.accepted(24, HintSelect::Longest), Some("Use metric units, please."));
+    assert_eq!(ballot.accepted(10, HintSelect::Shortest), Some("Use metric units."));
+    assert_eq!(ballot.accepted(10, HintSelect::All(2)), Some("Use metric units, please."));
 }
 
 /// The judge votes of `testdata/golden/hybrid-a` and the hints that the reference takes of them.
@@ -279,7 +281,11 @@ async fn the_users_explicit_word_outranks_the_judge() {
     assert_eq!((ballot.score, ballot.judge.as_str()), (Some(-1), "user@1"));
     assert!(ballot.reasoning.contains("down: shorter"), "{}", ballot.reasoning);
     let ballot = Judge::Rules.hint(TurnId(1), &asked).await.unwrap();
-    assert_eq!(ballot.accepted(10), Some("shorter"), "word for word, however short");
+    assert_eq!(
+        ballot.accepted(10, HintSelect::Longest),
+        Some("shorter"),
+        "word for word, however short"
+    );
     let ballot = Judge::Rules.score(TurnId(1), &rated(Rating::Up, None, json!([]))).await.unwrap();
     assert_eq!(ballot.score, Some(1));
 }
@@ -291,15 +297,19 @@ async fn a_bare_rating_leaves_the_hint_to_what_came_next() {
         let ballot = Judge::Rules.hint(TurnId(1), &rated(rating, None, wish.clone())).await;
         let ballot = ballot.unwrap();
         assert_eq!(
-            (ballot.accepted(10), ballot.judge.as_str()),
+            (ballot.accepted(10, HintSelect::Longest), ballot.judge.as_str()),
             (Some("use metric units."), RULES)
         );
         let ballot = Judge::Rules.hint(TurnId(1), &rated(rating, None, json!([]))).await.unwrap();
-        assert_eq!((ballot.accepted(0), ballot.judge.as_str()), (None, USER));
+        assert_eq!((ballot.accepted(0, HintSelect::Longest), ballot.judge.as_str()), (None, USER));
     }
     let praised = rated(Rating::Up, Some("in just the right tone"), json!([]));
     let ballot = Judge::Rules.hint(TurnId(1), &praised).await.unwrap();
-    assert_eq!(ballot.accepted(0), None, "praise says nothing that should have been done");
+    assert_eq!(
+        ballot.accepted(0, HintSelect::Longest),
+        None,
+        "praise says nothing that should have been done"
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::complete::{CompleteError, Completer, Options, Patience};
-use crate::config::{ConfigError, HintConfig, Home};
+use crate::config::{ConfigError, HintConfig, HintSelect, Home};
 use crate::events::heartbeat::Pulse;
 use crate::events::hint::{HintFailed, HintSegmentUnread, TurnsHinted};
 use crate::events::{emit, now_us};
@@ -32,8 +32,6 @@ use teacher::{NoRows, Rows, Teacher, Told};
 
 /// Rows of one segment.
 const ROWS_MAX: usize = 100;
-/// Hints of one turn whose prompts are kept.
-const CANDIDATES_MAX: usize = 3;
 /// Longest time that a finished row waits for others of its segment.
 const FLUSH: Duration = Duration::from_millis(250);
 /// Time between two heartbeats.
@@ -173,7 +171,7 @@ pub async fn run_written(
             () = shutdown.cancelled() => return Err(HintError::Interrupted),
             Some(ballot) = ballots.next() => ballot.map_err(failed(exchanges.len() - told))?,
         };
-        let hint = ballot.accepted(config.hint_chars_min).map(str::to_owned);
+        let hint = ballot.accepted(config.hint_chars_min, config.hint_select).map(str::to_owned);
         tell(Found { hint, ballot });
     }
     Ok(())
@@ -236,6 +234,7 @@ struct Desk {
     /// Finds the turns for which a hint was accepted.
     turns: Arc<Mutex<store::Finder<Turn>>>,
     hint_chars_min: usize,
+    hint_select: HintSelect,
     follow: bool,
 }
 
@@ -260,6 +259,7 @@ impl Finder {
             teacher: Teacher::new(completer, home),
             turns: Arc::new(Mutex::new(store.finder())),
             hint_chars_min: config.hint_chars_min,
+            hint_select: config.hint_select,
             follow: config.follow,
         };
         let mut finder = Self {
@@ -410,8 +410,8 @@ impl Desk {
             }
             Err(error) => return Err(NoRows::Teacher(error)),
         };
-        let accepted = ballot.accepted(self.hint_chars_min).map(str::to_owned);
-        let candidates = ballot.candidates(self.hint_chars_min, CANDIDATES_MAX);
+        let accepted = ballot.accepted(self.hint_chars_min, self.hint_select).map(str::to_owned);
+        let candidates = ballot.candidates(self.hint_chars_min, self.hint_select.kept());
         row.judge = ballot.judge;
         row.votes = ballot.votes;
         if let Some(reason) = ballot.failed {
