@@ -22,6 +22,14 @@ pub struct ScoreArgs {
     /// Milliseconds between two looks at the store
     #[arg(long, value_name = "MS")]
     pub poll_ms: Option<u64>,
+    /// Judge one part of the turns, such as 1/4; other processes judge the others
+    #[arg(long, value_name = "PART/PARTS")]
+    pub shard: Option<String>,
+    /// Judge again what only other judges, or other versions of this one, have judged; the newest
+    /// row of a turn counts
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rejudge: bool,
     #[command(flatten)]
     #[serde(skip)]
     pub written: WrittenArgs,
@@ -63,7 +71,7 @@ pub fn cmd_score(global: &Global, args: &ScoreArgs) -> Result<Option<Value>, Fau
         return files.finish(edge::summary(&summary)?);
     }
     let home = home(global)?;
-    let _lock = edge::lock(&home, "score")?;
+    let _lock = edge::lock(&home, &stage::score::process(&config))?;
     let summary =
         edge::block_on(global, async |stop| stage::score::run(&config, &home, stop).await)?;
     edge::summary(&summary)

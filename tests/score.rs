@@ -235,3 +235,48 @@ async fn the_rules_come_first_where_both_are_named_and_the_model_does_the_rest()
     assert_eq!(judges, ["rules@3", "rules@3", "openai@3:judge"]);
     assert!((2..=3).contains(&stub.calls()), "asked about one turn: {}", stub.calls());
 }
+
+#[tokio::test]
+async fn another_judge_adds_rows_of_its_own_where_that_is_wanted() {
+    let house = house();
+    house.write(&rollouts());
+    assert_eq!(score(&house, &ScoreConfig::default()).await.unwrap().scores, 3);
+    let stub = judge(|_| (200, "\\boxed{-1}".to_owned())).await;
+    assert_eq!(score(&house, &asking(&stub.url)).await.unwrap().scores, 0);
+    let again = ScoreConfig { rejudge: true, ..asking(&stub.url) };
+    assert_eq!(score(&house, &again).await.unwrap().negative, 3);
+    assert_eq!(score(&house, &again).await.unwrap().scores, 0, "it has judged them");
+    let rows = house.read::<Score>();
+    let by = |judge: &str| rows.iter().filter(|row| row.judge == judge).count();
+    assert_eq!((by("rules@3"), by("openai@3:judge")), (3, 3));
+}
+
+#[tokio::test]
+async fn parts_give_the_same_rows_as_one_process() {
+    let turns: Vec<Rollout> = (0..40)
+        .map(|at| {
+            let says = ["Thanks!", "No, use metric units.", "And Spain?"][at % 3];
+            rollout(at as u128 * 31, &json!([user("hello")]), "S", Some(says))
+        })
+        .collect();
+    let (whole, parted) = (house(), house());
+    whole.write(&turns);
+    parted.write(&turns);
+    score(&whole, &ScoreConfig::default()).await.unwrap();
+    let parts = (1..=4).map(|at| ScoreConfig {
+        shard: Some(format!("{at}/4").parse().unwrap()),
+        ..ScoreConfig::default()
+    });
+    let parts: Vec<_> = parts.collect();
+    let runs = parts.iter().map(|config| score(&parted, config));
+    let scored: usize =
+        futures::future::join_all(runs).await.into_iter().map(|run| run.unwrap().scores).sum();
+    assert_eq!(scored, 40);
+    let rows = |house: &House| {
+        let mut rows = house.read::<Score>();
+        rows.iter_mut().for_each(|row| row.judged_at_us = 0);
+        rows.sort_by_key(|row| row.turn_id);
+        rows
+    };
+    assert_eq!(rows(&whole), rows(&parted));
+}

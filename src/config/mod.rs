@@ -15,6 +15,7 @@ mod objective;
 mod run;
 mod score;
 mod serve;
+mod shard;
 mod train;
 
 pub use bench::{
@@ -34,6 +35,7 @@ pub use objective::{
 pub use run::RunConfig;
 pub use score::ScoreConfig;
 pub use serve::ServeConfig;
+pub use shard::Shard;
 pub use train::TrainConfig;
 
 /// A value that a stage cannot work with.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Judge, JudgeConfig, require};
+use super::{ConfigError, Judge, JudgeConfig, Shard, require};
 
 /// Configuration of the `score` stage; `J` is as in [`JudgeConfig`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,6 +12,10 @@ pub struct ScoreConfig<J = Judge> {
     pub follow: bool,
     /// Milliseconds between two looks at the store.
     pub poll_ms: u64,
+    /// The part of the turns that this process judges; all if absent.
+    pub shard: Option<Shard>,
+    /// Judge again what only other judges, or other versions of this one, have judged.
+    pub rejudge: bool,
     /// Who judges, and how.
     #[serde(flatten)]
     pub judge: JudgeConfig<J>,
@@ -19,7 +23,13 @@ pub struct ScoreConfig<J = Judge> {
 
 impl<J: Default> Default for ScoreConfig<J> {
     fn default() -> Self {
-        Self { follow: false, poll_ms: 250, judge: JudgeConfig::default() }
+        Self {
+            follow: false,
+            poll_ms: 250,
+            shard: None,
+            rejudge: false,
+            judge: JudgeConfig::default(),
+        }
     }
 }
 

@@ -173,6 +173,18 @@ impl Judge {
         }
     }
 
+    /// Whether a row of this judge and version, as the tables name it, would be the same today; the
+    /// user's own word is nobody's to judge again.
+    pub fn has_judged(&self, judge: &str) -> bool {
+        let model = |model: &ModelJudge| model.name() == judge;
+        judge == USER
+            || match self {
+                Self::Rules => judge == RULES,
+                Self::Model(own) => model(own),
+                Self::RulesAndModel(own) => judge == RULES || model(own),
+            }
+    }
+
     /// The votes on a reply. The user's explicit word outranks the judge, who is not asked then.
     ///
     /// # Errors

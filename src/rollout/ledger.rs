@@ -187,7 +187,7 @@ pub struct Ledger {
     turns: BTreeMap<TurnId, Entry>,
     /// The versions whose batches hold a turn.
     batches: HashMap<TurnId, Vec<Version>>,
-    rejected: HashMap<TurnId, Seen<Rejected>>,
+    rejected: HashMap<TurnId, Seen<Rejection>>,
     retired: BTreeSet<Version>,
     /// The dead versions whose turns were put back.
     requeued: BTreeSet<Version>,
@@ -204,24 +204,20 @@ struct Entry {
     hint: Option<Seen<HintStatus>>,
 }
 
-/// That a turn was put aside.
-#[derive(Debug, Clone, Copy)]
-struct Rejected {
-    reason: Rejection,
-    at_us: i64,
-}
-
 /// What a judge, or the trainer, made of one revision of a rollout.
 #[derive(Debug, Clone, Copy)]
 struct Seen<T> {
     revision: u32,
+    /// When it was said, in microseconds since the Unix epoch.
+    at_us: i64,
     outcome: T,
 }
 
 impl<T: Copy> Seen<T> {
-    /// The later one: by revision, then by order.
+    /// The later one: by revision, then by time, then by order.
     fn later(self, new: Self) -> Self {
-        if self.revision > new.revision { self } else { new }
+        let order = |seen: &Self| (seen.revision, seen.at_us);
+        if order(&self) > order(&new) { self } else { new }
     }
 
     /// Puts the later one in place.
@@ -264,17 +260,19 @@ impl Ledger {
         }
     }
 
-    /// Takes a score row; the last one of the highest revision counts.
+    /// Takes a score row; of the highest revision the newest counts.
     pub fn score(&mut self, row: &Score) {
         let entry = self.turns.entry(row.turn_id).or_default();
-        let new = Seen { revision: row.revision, outcome: (row.status, row.score) };
+        let (revision, at_us) = (row.revision, row.judged_at_us);
+        let new = Seen { revision, at_us, outcome: (row.status, row.score) };
         Seen::put(&mut entry.score, new);
     }
 
-    /// Takes a hint row; the last one of the highest revision counts.
+    /// Takes a hint row; of the highest revision the newest counts.
     pub fn hint(&mut self, row: &Hint) {
         let entry = self.turns.entry(row.turn_id).or_default();
-        let new = Seen { revision: row.revision, outcome: row.status };
+        let (revision, at_us) = (row.revision, row.hinted_at_us);
+        let new = Seen { revision, at_us, outcome: row.status };
         Seen::put(&mut entry.hint, new);
     }
 
@@ -293,8 +291,8 @@ impl Ledger {
         }
         for rejected in &row.rejected {
             self.turns.entry(rejected.turn_id).or_default();
-            let outcome = Rejected { reason: rejected.reason, at_us: row.finished_at_us };
-            let new = Seen { revision: rejected.revision, outcome };
+            let (revision, at_us) = (rejected.revision, row.finished_at_us);
+            let new = Seen { revision, at_us, outcome: rejected.reason };
             let known = self.rejected.entry(rejected.turn_id).or_insert(new);
             *known = known.later(new);
         }
@@ -406,7 +404,7 @@ impl Ledger {
 
     /// Why the trainer put a turn aside, where that still holds.
     fn put_aside(&self, turn: TurnId, entry: &Entry) -> Option<Rejection> {
-        let Seen { revision, outcome: Rejected { reason, at_us } } = *self.rejected.get(&turn)?;
+        let Seen { revision, at_us, outcome: reason } = *self.rejected.get(&turn)?;
         let more_is_known = entry.placement.is_some_and(|known| known.revision > revision);
         let put_back = at_us <= self.requeued_at_us;
         let undone = (more_is_known && reason.lies_in_the_feedback())

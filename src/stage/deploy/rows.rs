@@ -102,7 +102,7 @@ impl Rows {
                 let value = f64::from(row.score).clamp(-1.0, 1.0);
                 let reward = Reward { revision: row.revision, at_us: row.judged_at_us, value };
                 let known = self.rewards.entry(row.turn_id).or_insert(reward);
-                if known.revision <= reward.revision {
+                if (known.revision, known.at_us) <= (reward.revision, reward.at_us) {
                     *known = reward;
                 }
             }

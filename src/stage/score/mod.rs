@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::complete::{CompleteError, Patience};
-use crate::config::{ConfigError, Home, ScoreConfig};
+use crate::config::{ConfigError, Home, ScoreConfig, Shard};
 use crate::events::heartbeat::Pulse;
 use crate::events::score::{RepliesScored, ScoreJudgeFailed, ScoreSegmentUnread};
 use crate::events::{emit, now_us};
@@ -123,7 +123,7 @@ pub async fn run(
     config.validate()?;
     let store = Store::open(home)?;
     let mut scorer = Scorer::open(config, &store)?;
-    let mut pulse = Pulse::new(home.state("score"), "score");
+    let mut pulse = Pulse::new(home.state(&process(config)), "score");
     let ended = scorer.work(config, &mut pulse, &shutdown).await;
     scorer.flush()?;
     // The case whose error ended the work is on the docket no more, and waits all the same.
@@ -138,6 +138,15 @@ pub async fn run(
             pulse.beat(&format!("failing: {}", source.label()), &scorer.figures());
             Err(ScoreError::Judge { waiting, source })
         }
+    }
+}
+
+/// The name of a process that judges by this configuration, for its lock, heartbeat and segments:
+/// each part of the turns has its own.
+pub fn process(config: &ScoreConfig) -> String {
+    match config.shard {
+        None => "score".to_owned(),
+        Some(shard) => format!("score-{}", shard.to_string().replace('/', "of")),
     }
 }
 
@@ -278,6 +287,8 @@ struct Scorer {
     docket: Docket<Rollout, Outcome>,
     /// Turns that have a score or are on the docket, with the revision that was looked at.
     looked: Looked,
+    /// The part of the turns that is judged here.
+    shard: Option<Shard>,
     finished: Vec<Score>,
     flushed_at: Instant,
     summary: ScoreSummary,
@@ -296,17 +307,20 @@ impl Scorer {
         let mut scorer = Self {
             judge: Arc::new(judge),
             rollouts: store.tail(),
-            writer: store.writer("score")?,
+            writer: store.writer(&process(config))?,
             docket: Docket::new(at_once),
             looked: Looked::default(),
+            shard: config.shard,
             finished: Vec::new(),
             flushed_at: Instant::now(),
             summary,
             total: 0,
         };
-        let looked = &mut scorer.looked;
+        let (looked, judge) = (&mut scorer.looked, &scorer.judge);
         let broken = store.tail::<Score>().each(|rows| {
-            rows.iter().for_each(|score| looked.at(score.turn_id, score.revision));
+            let counts = |row: &&Score| !config.rejudge || judge.has_judged(&row.judge);
+            let known = rows.iter().filter(counts);
+            known.for_each(|score| looked.at(score.turn_id, score.revision));
         });
         scorer.report(broken);
         scorer.total = scorer.looked.len();
@@ -345,9 +359,10 @@ impl Scorer {
 
     /// Puts new rollouts on the docket.
     fn look(&mut self) {
-        let (docket, looked) = (&mut self.docket, &mut self.looked);
+        let (docket, looked, shard) = (&mut self.docket, &mut self.looked, self.shard);
         let broken = self.rollouts.each(|rows| {
-            docket.extend(rows.into_iter().filter(|rollout| looked.is_news(rollout)));
+            let own = |row: &Rollout| shard.is_none_or(|shard| shard.holds(row.turn_id));
+            docket.extend(rows.into_iter().filter(|row| own(row) && looked.is_news(row)));
         });
         self.report(broken);
     }

@@ -141,8 +141,9 @@ impl Pool {
         self.ledger.score(&row);
         let id = row.turn_id;
         let candidate = self.candidate(id);
-        if candidate.verdict.is_none_or(|known| known.revision <= row.revision) {
-            candidate.verdict = Some(Verdict::from(row));
+        let new = Verdict::from(row);
+        if candidate.verdict.is_none_or(|known| known.order() <= new.order()) {
+            candidate.verdict = Some(new);
         }
     }
 
@@ -151,8 +152,9 @@ impl Pool {
         self.ledger.hint(&row);
         let id = row.turn_id;
         let candidate = self.candidate(id);
-        if candidate.lesson.as_ref().is_none_or(|known| known.revision <= row.revision) {
-            candidate.lesson = Some(Lesson::from(row));
+        let new = Lesson::from(row);
+        if candidate.lesson.as_ref().is_none_or(|known| known.order() <= new.order()) {
+            candidate.lesson = Some(new);
         }
     }
 

@@ -16,6 +16,13 @@ pub struct Verdict {
     judged_at_us: i64,
 }
 
+impl Verdict {
+    /// By what the later of two is found: the revision, then the time.
+    pub const fn order(&self) -> (u32, i64) {
+        (self.revision, self.judged_at_us)
+    }
+}
+
 impl From<Score> for Verdict {
     fn from(score: Score) -> Self {
         Self {
@@ -37,6 +44,13 @@ pub struct Lesson {
     student: Vec<f32>,
     candidates: Vec<HintCandidate>,
     hinted_at_us: i64,
+}
+
+impl Lesson {
+    /// By what the later of two is found: the revision, then the time.
+    pub const fn order(&self) -> (u32, i64) {
+        (self.revision, self.hinted_at_us)
+    }
 }
 
 impl From<Hint> for Lesson {
