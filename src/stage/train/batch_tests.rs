@@ -550,3 +550,19 @@ fn what_was_found_good_is_a_target() {
     assert_eq!(greedy(-1).err(), Some(Some(Rejection::Neutral)));
     assert_eq!(greedy(0).err(), Some(Some(Rejection::Neutral)));
 }
+
+#[test]
+fn of_two_verdicts_on_one_revision_the_newer_counts_whichever_is_read_last() {
+    let first = score(1, 1);
+    let second = Score { judged_at_us: first.judged_at_us + 1, ..score(1, -1) };
+    for rows in [[first.clone(), second.clone()], [second, first]] {
+        let mut pool = Pool::new(Limits { method: Method::Binary, ..LIMITS });
+        place(&mut pool, &rollout(1));
+        pool.hint(hint(1, HintStatus::NoHint));
+        rows.into_iter().for_each(|row| pool.score(row));
+        pool.turn(turn(1));
+        assert!(pool.settle().is_empty());
+        let batch = pool.batch(Closing { size: 1, ..FULL }, 0).unwrap();
+        assert_eq!(batch[0].reward, -1.0);
+    }
+}
