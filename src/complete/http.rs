@@ -123,15 +123,15 @@ impl Http {
         let mut tries = 0;
         loop {
             tries += 1;
-            let Some(address) = self.chosen() else {
-                return Err(self.malformed("there is no address to ask"));
-            };
-            let answer = {
+            let (address, answer) = {
                 // The semaphore is never closed; without a permit the request goes out all the
                 // same, one too many.
                 let _slot = self.slots.acquire().await.ok();
-                let underway = Underway::new(address);
-                self.try_once(&underway.0.url, path, body).await
+                let Some(address) = self.chosen() else {
+                    return Err(self.malformed("there is no address to ask"));
+                };
+                let _underway = Underway::new(address);
+                (address, self.try_once(&address.url, path, body).await)
             };
             let (reason, wait) = match answer {
                 Ok(answer) => {
