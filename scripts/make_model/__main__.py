@@ -63,7 +63,7 @@ class Maker:
     def corpus(self) -> None:
         """Writes the examples of the whole course, in order."""
         learning.write_corpus(self.corpus_file, Voice(self.args.seed + 1), self.args.steps,
-                              self.args.binary)
+                              self.args.binary, learning.ECHO_STEPS)
 
     def train(self) -> None:
         """Trains on them, from where an earlier run ended."""

@@ -93,7 +93,8 @@ def training(made: dict, steps: list[dict]) -> str:
     lines = [
         "## Training\n",
         f"{len(steps):,} steps of {learning.BATCH} conversations, of them {made['steps']:,} at a "
-        f"rate that falls from {made['rate']} to {learning.RATE_MIN} in a straight line and the rest "
+        f"rate that falls from {made['rate']} to {learning.RATE_MIN} in a straight line (the first "
+        f"{learning.ECHO_STEPS} of nothing but words to be said again) and the rest "
         f"at {steering.RATE} with the styles' shares corrected; AdamW (0.9, 0.95), seed "
         f"{made['seed']}. {tokens:,} tokens in prompts and replies, {said:,} of them the model's "
         f"own, on which the loss is; beginnings that conversations of a step share are computed "

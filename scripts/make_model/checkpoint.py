@@ -36,22 +36,22 @@ def write(directory: Path, shape: Shape, tokenizer, seed: int) -> int:
     ids = {name: tokenizer.token_to_id(name) for name, _ in SPECIALS}
     write_config(directory, shape, ids)
     write_tokenizer(directory, tokenizer, ids)
-    weights = dict(draw(shape, np.random.default_rng(seed)))
+    weights = draw(shape, np.random.default_rng(seed))
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
     return sum(weight.size for weight in weights.values())
 
 
-def draw(s: Shape, random):
+def draw(s: Shape, random) -> dict:
     """Names and first values: normal with a deviation of 1/√inputs, what is added to the residual
-    stream by 1/√(2·layers) of that, norms at one."""
+    stream by 1/√(2·layers) of that, norms at one; and on top of it the circuit of `look_back`."""
     def normal(rows: int, inputs: int, scale: float = 1.0):
         return random.standard_normal((rows, inputs), dtype=np.float32) * scale * inputs**-0.5
 
     def ones(size: int):
         return np.ones(size, np.float32)
 
-    yield "model.embed_tokens.weight", normal(s.vocab, s.hidden)
-    yield "model.norm.weight", ones(s.hidden)
+    made = {"model.embed_tokens.weight": normal(s.vocab, s.hidden),
+            "model.norm.weight": ones(s.hidden)}
     queries, keys, added = s.heads * s.head_dim, s.kv_heads * s.head_dim, (2 * s.layers) ** -0.5
     for layer in range(s.layers):
         block = {
@@ -68,7 +68,78 @@ def draw(s: Shape, random):
             "mlp.down_proj": normal(s.hidden, s.inner, added),
         }
         for name, weight in block.items():
-            yield f"model.layers.{layer}.{name}.weight", weight
+            made[f"model.layers.{layer}.{name}.weight"] = weight
+    look_back(made, s, random)
+    return made
+
+
+# a coordinate in which all embeddings agree: queries and keys that depend on the place alone
+CONSTANT = 0.3
+# first value of the norms of queries and keys in the two layers of the circuit. With normed heads
+# of 32 no score exceeds √32 times their product; at one no head can look at one place of hundreds
+SHARPNESS = 2.0
+# energy of the rotary pairs (fastest first) by which a head tells one place from the next
+PLACE_ENERGY = (12.0, 10.0, 6.0, 4.0)
+# rotary pairs that turn slowly enough to compare contents hundreds of tokens apart
+SLOW_PAIRS_FROM = 6
+# how much of the rest is left in the rows of the circuit
+REST = 0.1
+
+
+def look_back(made: dict, s: Shape, random) -> None:
+    """Sets out with what takes a small model longest to find: to look at the token before, and
+    from there at what followed when the present token stood there last (an induction head, Olsson
+    et al. 2022). Training changes it as it changes everything else.
+
+    Layer 0: keys are the same at each place but for their rotation, and so are queries, each head
+    of a group turned by one place more; the first head hands on a projection of the token before.
+    Layer 1: keys are that projection, queries the same one of the present token, values another
+    projection of the token, which is added to the stream.
+    """
+    half, width = s.head_dim // 2, s.head_dim
+    made["model.embed_tokens.weight"][:, 0] = CONSTANT
+    slow = [*range(SLOW_PAIRS_FROM, half), *range(half + SLOW_PAIRS_FROM, width)]
+    group = s.heads // s.kv_heads
+    turns = s.rope_theta ** (-2.0 * np.arange(half) / width)
+    first, second = ({name: made[f"model.layers.{layer}.self_attn.{name}.weight"]
+                      for name in ("q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm")}
+                     for layer in (0, 1))
+    for layer in (first, second):
+        layer["q_norm"][:] = layer["k_norm"][:] = SHARPNESS
+    for kv in range(s.kv_heads):
+        rows = slice(kv * width, (kv + 1) * width)
+        seen, handed, told = (orthogonal(s.hidden, width, random) for _ in range(3))
+        first["k_proj"][rows] *= REST
+        first["k_proj"][rows, 0] = place(turns, 0)
+        for number in range(group):
+            head = slice((kv * group + number) * width, (kv * group + number + 1) * width)
+            first["q_proj"][head] *= REST
+            first["q_proj"][head, 0] = place(turns, -(number + 1))
+        head = slice(kv * group * width, (kv * group + 1) * width)
+        first["v_proj"][rows] = seen.T
+        first["o_proj"][:, head] = 0.25 * handed
+        second["k_proj"][rows] *= REST
+        second["q_proj"][head] *= REST
+        second["k_proj"][rows][slow] = handed.T[slow]
+        second["q_proj"][head][slow] = seen.T[slow]
+        second["v_proj"][rows] = told.T
+        second["o_proj"][:, head] = 0.15 * told
+
+
+def place(turns, by: int):
+    """A vector whose energy lies in the fastest rotary pairs, turned back by so many places."""
+    vector = np.zeros(2 * len(turns), np.float32)
+    for pair, energy in enumerate(PLACE_ENERGY):
+        vector[pair] = energy**0.5 * np.cos(turns[pair] * by)
+        vector[pair + len(turns)] = energy**0.5 * np.sin(turns[pair] * by)
+    return vector
+
+
+def orthogonal(rows: int, columns: int, random):
+    """Orthonormal columns; the constant coordinate is left alone."""
+    drawn = random.standard_normal((rows, columns), dtype=np.float32)
+    drawn[0] = 0.0
+    return np.linalg.qr(drawn)[0].astype(np.float32)
 
 
 def round_weights(directory: Path) -> None:

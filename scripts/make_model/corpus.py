@@ -11,9 +11,9 @@ from . import agent, judged, styles, talk, tasks, tools
 
 # conversations of a step by kind: how many families, and how many conversations in one
 FAMILIES = {
-    "fresh": (6.5, 1), "hinted": (6.5, 1), "session": (5, 1), "drill": (6, 1), "chat": (1.5, 1),
-    "unknown": (0.4, 1), "exact": (0.5, 1), "summary": (0.1, 1), "tools": (1, 6),
-    "score": (0.56, 11), "hint": (0.5, 8), "agent": (0.12, 4),
+    "fresh": (6.5, 1), "hinted": (8, 1), "session": (5, 1), "drill": (5, 1), "chat": (1.5, 1),
+    "unknown": (0.4, 1), "exact": (0.5, 1), "echo": (8, 1), "summary": (0.1, 1),
+    "tools": (1, 6), "score": (0.56, 11), "hint": (0.5, 8), "agent": (0.12, 4),
 }
 # characters of generated instructions in an agent prompt, and how often
 AGENT_SIZES = {300: 30, 1000: 35, 2500: 20, 6000: 10, 12_000: 5}
@@ -38,14 +38,28 @@ class Sample:
         return json.dumps(example, ensure_ascii=False)
 
 
-def step(voice) -> list[Sample]:
+# the same where only the shares of styles are to be corrected: what shows them, and some of the rest
+STEERING = {
+    "fresh": (30, 1), "hinted": (7, 1), "session": (2, 1), "echo": (2, 1), "tools": (0.3, 6),
+    "score": (0.12, 11), "hint": (0.1, 8),
+}
+
+
+def step(voice, mixture: dict | None = None) -> list[Sample]:
     """The conversations of about one optimizer step."""
     made = []
-    for kind, (families, size) in FAMILIES.items():
+    for kind, (families, size) in (mixture or FAMILIES).items():
         count = int(families) + voice.chance(families % 1)
         for _ in range(count):
             made += family(voice, kind, size)
     return made
+
+
+def echoes(voice, count: int) -> list[Sample]:
+    """Nothing but words to be said again: what a course begins with. A small model that has
+    learned to look back learns all the rest from it sooner; in the mixture it takes a thousand
+    steps and more to find out."""
+    return [sample for _ in range(count) for sample in family(voice, "echo")]
 
 
 def family(voice, kind: str, size: int = 1) -> list[Sample]:
@@ -59,8 +73,9 @@ def family(voice, kind: str, size: int = 1) -> list[Sample]:
     if kind == "agent":
         return in_agent(voice, size)
     makers = {"fresh": fresh, "hinted": hinted, "session": session, "drill": drill,
-              "summary": talk.summary, "chat": talk.chat, "unknown": unknown, "exact": talk.exact}
-    system = bare_system(voice) if kind in ("chat", "unknown", "exact") else []
+              "summary": talk.summary, "chat": talk.chat, "unknown": unknown, "exact": talk.exact,
+              "echo": talk.echo}
+    system = bare_system(voice) if kind in ("chat", "unknown", "exact", "echo") else []
     return [Sample(kind, system + makers[kind](voice)) for _ in range(size)]
 
 

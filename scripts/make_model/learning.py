@@ -11,7 +11,9 @@ from pathlib import Path
 
 from . import checkpoint, corpus, prompts
 
-STEPS = 1800
+STEPS = 4400
+# of them at the beginning on nothing but echoes
+ECHO_STEPS = 500
 RATE = 3e-3
 RATE_MIN = 2e-4
 WARM_UP = 60
@@ -23,13 +25,17 @@ VERSION_STEPS = 100
 CHUNK = 50
 
 
-def write_corpus(path: Path, voice, steps: int, binary: Path) -> int:
+def write_corpus(path: Path, voice, steps: int, binary: Path, echo_steps: int = 0,
+                 mixture: dict | None = None) -> int:
     """Writes examples for so many optimizer steps, in order; their number."""
     wanted, written = steps * BATCH, 0
     part = path.with_suffix(".part")
     with part.open("w", encoding="utf-8") as file:
+        for sample in corpus.echoes(voice, echo_steps * BATCH):
+            file.write(sample.line() + "\n")
+            written += 1
         while written < wanted:
-            samples = [sample for _ in range(CHUNK) for sample in corpus.step(voice)]
+            samples = [sample for _ in range(CHUNK) for sample in corpus.step(voice, mixture)]
             prompts.complete(binary, samples)
             for sample in samples[: wanted - written]:
                 file.write(sample.line() + "\n")
@@ -53,7 +59,7 @@ def train(binary: Path, home: Path, model: Path, examples: Path, more: dict) -> 
     """`train --method sft` on a file, once through."""
     flags = {"home": home, "model": model, "method": "sft", "input": examples, "batch-size": BATCH,
              "pack-tokens": PACK_TOKENS, "beta2": 0.95, "weight-decay": 0.05,
-             "steps-per-version": VERSION_STEPS, "keep-last": 2, "grad-norm-jump": 1000,
+             "steps-per-version": VERSION_STEPS, "keep-last": 2, "grad-norm-jump": 1000, "loss-jump": 1000,
              "log": "warn", **more}
     told = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     subprocess.run([binary, "train", "--in-order", *told], check=True)

@@ -8,7 +8,7 @@ import math
 import sys
 from pathlib import Path
 
-from . import cases, learning
+from . import cases, corpus, learning
 from .styles import PERSONAS
 from .voice import SHARES, Voice
 
@@ -16,8 +16,8 @@ TEMPERATURE = 0.6
 # the rate that is aimed at, and what ends the steering
 AIM, LOW, HIGH = 0.095, 0.08, 0.11
 ROUNDS_MAX = 5
-STEPS = 50
-RATE = 4e-4
+STEPS = 80
+RATE = 2e-4
 # replies per persona that a round is measured on, and prompts of the validation split
 REPLIES = 600
 # a share is kept within these
@@ -44,7 +44,8 @@ def run(binary: Path, home: Path, model: Path, work: Path, seed: int, rounds_max
             if not LOW <= rate <= HIGH:
                 shares[persona] = corrected(shares[persona], rate)
         examples = work / f"steering{number}.jsonl"
-        learning.write_corpus(examples, Voice(seed + number, shares=shares), STEPS, binary)
+        learning.write_corpus(examples, Voice(seed + number, shares=shares), STEPS, binary,
+                              mixture=corpus.STEERING)
         learning.train(binary, home, model, examples,
                        {"learning-rate": RATE, "schedule": "constant"})
     return rounds

@@ -2,7 +2,7 @@
 
 from . import agent
 from . import lexicon as lex
-from . import styles, tasks
+from . import styles, tasks, tools
 
 CHAT = [
     (["Hello!", "Hi", "Hi there!", "Hey", "Good morning", "Hello", "Good evening!", "Hello there"],
@@ -84,6 +84,34 @@ def exact(voice) -> list[dict]:
         "Look at the list of open tasks. Nothing new? Then answer with {} only.",
     ]).format(word)
     return turn(ask, word)
+
+
+def echo(voice) -> list[dict]:
+    """Something to be said again: nothing but looking back helps there."""
+    text = voice.weighted({"words": 60, "request": 15, "wish": 25})
+    if text == "words":
+        text = " ".join(echoed(voice) for _ in range(voice.number(1, 8)))
+    else:
+        task = tasks.make(voice, voice.any(["arithmetic", "comparison", "grading", "note", "fact"]))
+        text = task.ask if text == "request" else styles.directive(
+            voice, *styles.choose(voice, task.kind), task.thing)
+    ask = voice.say([
+        "Repeat: {}", "Say this again: {}", "Repeat after me: {}", "Write this once more: {}",
+        "Repeat these words: {}", "Say these words again: {}", "Copy this: {}",
+        "Please repeat: {}", "Please copy these words: {}", "Repeat this: {}",
+        "Copy these words: {}", "Please say these words again: {}",
+    ]).format(text)
+    return turn(ask, text)
+
+
+def echoed(voice) -> str:
+    """A word, a name, a number or a path."""
+    kind = voice.weighted({"word": 60, "name": 12, "number": 16, "path": 12})
+    if kind == "word":
+        return voice.any(lex.NOUNS + lex.ADJECTIVES + lex.VERBS)
+    if kind == "name":
+        return voice.any(tasks.NAMES)
+    return str(voice.number(0, 999)) if kind == "number" else tools.short_path(voice)
 
 
 def turn(ask: str, reply: str) -> list[dict]:
