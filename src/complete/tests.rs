@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::*;
 
-/// A server that gives `answers` in order, the last one for ever; but with a 500 it says that it may
-/// be asked again at once.
+/// A server that gives `answers` in order, the last one for ever; but with a 500 it says that it
+/// may be asked again at once.
 async fn serve(answers: Vec<(u16, &'static str)>) -> (String, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let (seen, answers) = (Arc::clone(&asked), Arc::new(answers));

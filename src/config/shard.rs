@@ -6,7 +6,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
-use crate::rollout::TurnId;
 
 /// Part `index` of `of` parts, counted from 1: each turn belongs to exactly one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,9 +19,9 @@ pub struct Shard {
 const PARTS_MAX: u32 = 1024;
 
 impl Shard {
-    /// Whether a turn belongs to this part. The low bits of a turn's id are random.
-    pub const fn holds(self, turn: TurnId) -> bool {
-        turn.0 % self.of as u128 == (self.index - 1) as u128
+    /// Whether the turn with this id belongs to this part. The low bits of an id are random.
+    pub const fn holds(self, turn: u128) -> bool {
+        turn % self.of as u128 == (self.index - 1) as u128
     }
 }
 
@@ -74,7 +73,7 @@ mod tests {
     #[test]
     fn each_turn_belongs_to_one_part() {
         let parts: Vec<Shard> = (1..=4).map(|at| format!("{at}/4").parse().unwrap()).collect();
-        for turn in (0..1_000).map(|at| TurnId(at * 7919)) {
+        for turn in (0..1_000).map(|at| at * 7919) {
             assert_eq!(parts.iter().filter(|part| part.holds(turn)).count(), 1);
         }
         for text in ["", "1", "0/4", "5/4", "1/0", "-1/4", "1/4/2", "1/2000", "a/b"] {

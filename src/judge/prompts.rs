@@ -1,7 +1,8 @@
 //! What the model judge is asked, in our own words (docs/judging.md shows it whole).
 //!
 //! Everything quoted stands between fences that carry a random number, so that no quoted text can
-//! close its fence, and is said to be data. Long parts are cut in the middle, to a budget of tokens.
+//! close its fence, and is said to be data. Long parts are cut in the middle, to a budget of
+//! tokens.
 
 use std::fmt::Write;
 

@@ -361,7 +361,7 @@ impl Scorer {
     fn look(&mut self) {
         let (docket, looked, shard) = (&mut self.docket, &mut self.looked, self.shard);
         let broken = self.rollouts.each(|rows| {
-            let own = |row: &Rollout| shard.is_none_or(|shard| shard.holds(row.turn_id));
+            let own = |row: &Rollout| shard.is_none_or(|shard| shard.holds(row.turn_id.0));
             docket.extend(rows.into_iter().filter(|row| own(row) && looked.is_news(row)));
         });
         self.report(broken);
