@@ -17,7 +17,10 @@ from . import card, checkpoint, corpus, learning, prompts, steering, words
 from . import agent
 from .voice import Voice
 
-STAGES = ("tokenizer", "begin", "corpus", "train", "steer", "export", "figures", "card")
+COURSES = range(1, len(learning.COURSES) + 1)
+STAGES = ("tokenizer", "begin",
+          *(f"{stage}{course}" for course in COURSES for stage in ("corpus", "train", "steer")),
+          "export", "figures", "card")
 SEED = 20261123
 # conversations that the tokenizer learns from, in steps, and characters of agent prompts
 TOKENIZER_STEPS = 60
@@ -31,8 +34,7 @@ class Maker:
 
     def __init__(self, args):
         self.args, self.work = args, args.work
-        self.begin_dir, self.corpus_file = self.work / "begin", self.work / "corpus.jsonl"
-        self.home, self.out = self.work / "home", args.out
+        self.begin_dir, self.home, self.out = self.work / "begin", self.work / "home", args.out
         self.shape = checkpoint.Shape()
 
     def tokenizer(self) -> None:
@@ -60,25 +62,38 @@ class Maker:
         size = checkpoint.write(self.begin_dir, self.shape, tokenizer, self.args.seed)
         self.note("parameters", size)
 
-    def corpus(self) -> None:
-        """Writes the examples of the whole course, in order."""
-        learning.write_corpus(self.corpus_file, Voice(self.args.seed + 1), self.args.steps,
-                              self.args.binary, learning.ECHO_STEPS)
+    def course_file(self, course: int) -> Path:
+        """Where the examples of a course stand."""
+        return self.work / f"course{course}.jsonl"
 
-    def train(self) -> None:
+    def corpus(self, course: int) -> None:
+        """Writes the examples of a whole course, in order."""
+        about = learning.COURSES[course - 1]
+        voice = Voice(self.seed(course) + 1, open=about.open)
+        learning.write_corpus(self.course_file(course), voice, about.steps, self.args.binary,
+                              about.echoes, about.mixture)
+
+    def train(self, course: int) -> None:
         """Trains on them, from where an earlier run ended."""
         started = time.monotonic()
-        learning.course(self.args.binary, self.home, self.begin_dir, self.corpus_file,
-                        self.args.steps, self.args.rate)
+        learning.course(self.args.binary, self.home, self.begin_dir, self.course_file(course),
+                        learning.COURSES[course - 1])
         self.note("train_seconds", self.noted().get("train_seconds", 0)
                   + round(time.monotonic() - started))
 
-    def steer(self) -> None:
+    def steer(self, course: int) -> None:
         """Short rounds of training with other shares, until each preference is met as often as it
         should be."""
-        rounds = steering.run(self.args.binary, self.home, self.begin_dir, self.work,
-                              self.args.seed + 2, self.args.steer_rounds)
-        self.note("steering", rounds)
+        work = self.work / f"steering{course}"
+        work.mkdir(exist_ok=True)
+        rounds = steering.run(self.args.binary, self.home, self.begin_dir, work,
+                              self.seed(course) + 2, self.args.steer_rounds,
+                              learning.COURSES[course - 1].open)
+        self.note(f"steering{course}", rounds)
+
+    def seed(self, course: int) -> int:
+        """Where the seeds of a course begin."""
+        return self.args.seed + 100 * (course - 1)
 
     def export(self) -> None:
         """Puts the newest version where the program embeds it from."""
@@ -97,7 +112,7 @@ class Maker:
 
     def card(self) -> None:
         """Writes the page about it."""
-        made = {"seed": self.args.seed, "steps": self.args.steps, "rate": self.args.rate,
+        made = {"seed": self.args.seed, "courses": [asdict(course) for course in learning.COURSES],
                 "shape": asdict(self.shape), **self.noted()}
         card.write(self.args.card, self.out, self.home, made,
                    json.loads((self.work / "figures.json").read_text()))
@@ -119,10 +134,6 @@ def arguments():
     parser.add_argument("--work", type=Path, required=True, help="folder for everything between")
     parser.add_argument("--card", type=Path, required=True, help="the Markdown page to write")
     parser.add_argument("--binary", type=Path, required=True, help="the openclaw-rl to train with")
-    parser.add_argument("--steps", type=int, default=learning.STEPS,
-                        help="optimizer steps of the course (default %(default)s)")
-    parser.add_argument("--rate", type=float, default=learning.RATE,
-                        help="learning rate after the warm-up (default %(default)s)")
     parser.add_argument("--steer-rounds", type=int, default=steering.ROUNDS_MAX)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--n", type=int, default=1000, help="size of the figures' samples")
@@ -143,7 +154,8 @@ def main() -> None:
             print(f"== {stage}: done already", flush=True)
             continue
         print(f"== {stage}", flush=True)
-        getattr(maker, stage)()
+        name, course = stage.rstrip("0123456789"), stage[len(stage.rstrip("0123456789")):]
+        getattr(maker, name)(*[int(course)] if course else [])
         done.touch()
 
 

@@ -92,10 +92,10 @@ def training(made: dict, steps: list[dict]) -> str:
     seconds = sum(step["seconds"] for step in steps)
     lines = [
         "## Training\n",
-        f"{len(steps):,} steps of {learning.BATCH} conversations, of them {made['steps']:,} at a "
-        f"rate that falls from {made['rate']} to {learning.RATE_MIN} in a straight line (the first "
-        f"{learning.ECHO_STEPS} of nothing but words to be said again) and the rest "
-        f"at {steering.RATE} with the styles' shares corrected; AdamW (0.9, 0.95), seed "
+        f"{len(steps):,} steps of {learning.BATCH} conversations. "
+        + " ".join(course_said(number, course) for number, course in enumerate(made["courses"], 1))
+        + f" After each course, rounds of {steering.STEPS} steps at {steering.RATE} with the styles' "
+        f"shares corrected. AdamW (0.9, 0.95), peak rate {learning.RATE}, seed "
         f"{made['seed']}. {tokens:,} tokens in prompts and replies, {said:,} of them the model's "
         f"own, on which the loss is; beginnings that conversations of a step share are computed "
         f"once, which left {rows:,}. {seconds / 60:.0f} minutes of steps on 2 cores, "
@@ -115,10 +115,21 @@ def training(made: dict, steps: list[dict]) -> str:
               f"How often each preference is met without a hint at T {steering.TEMPERATURE}, on the "
               "validation split, before each round of steering and after the last, with the share "
               "of such replies in what the round before it trained on:", "",
-              "| round | " + " | ".join(styles.PERSONAS) + " |",
-              "|---:|" + "---:|" * len(styles.PERSONAS)]
-    for number, one in enumerate(made.get("steering", [])):
-        cells = [f"{100 * one['met'][persona]:.1f} % (share {one['shares'][persona]:.3f})"
-                 for persona in styles.PERSONAS]
-        lines.append(f"| {number} | " + " | ".join(cells) + " |")
+              "| course | round | " + " | ".join(styles.PERSONAS) + " |",
+              "|---:|---:|" + "---:|" * len(styles.PERSONAS)]
+    for course in range(1, len(made["courses"]) + 1):
+        for number, one in enumerate(made.get(f"steering{course}", [])):
+            cells = [f"{100 * one['met'][persona]:.1f} % (share {one['shares'][persona]:.3f})"
+                     for persona in styles.PERSONAS]
+            lines.append(f"| {course} | {number} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def course_said(number: int, course: dict) -> str:
+    """A course in words."""
+    echoes = (f", the first {course['echoes']} of nothing but words to be said again"
+              if course["echoes"] else "")
+    words = (f", with invented words in {100 * course['open']:.0f} % of the places for words and "
+             "more wordings" if course["open"] else "")
+    return (f"Course {number}: {course['steps']:,} steps{echoes}{words}; the rate falls in a straight "
+            f"line to {course['rate_min']} at step {course['until']:,}.")

@@ -38,6 +38,11 @@ class Sample:
         return json.dumps(example, ensure_ascii=False)
 
 
+# the same for a course in open words: more of what is to be found and said again
+OPEN = FAMILIES | {
+    "fresh": (4.5, 1), "hinted": (5.5, 1), "session": (3.5, 1), "drill": (4, 1),
+    "comparison": (1.5, 1), "tools": (1.5, 6), "score": (0.66, 12), "hint": (0.66, 9),
+}
 # the same where only the shares of styles are to be corrected: what shows them, and some of the rest
 STEERING = {
     "fresh": (30, 1), "hinted": (7, 1), "session": (2, 1), "echo": (2, 1), "tools": (0.3, 6),
@@ -73,7 +78,7 @@ def family(voice, kind: str, size: int = 1) -> list[Sample]:
     if kind == "agent":
         return in_agent(voice, size)
     makers = {"fresh": fresh, "hinted": hinted, "session": session, "drill": drill,
-              "summary": talk.summary, "chat": talk.chat, "unknown": unknown, "exact": talk.exact,
+              "comparison": comparisons, "summary": talk.summary, "chat": talk.chat, "unknown": unknown, "exact": talk.exact,
               "echo": talk.echo}
     system = bare_system(voice) if kind in ("chat", "unknown", "exact", "echo") else []
     return [Sample(kind, system + makers[kind](voice)) for _ in range(size)]
@@ -161,6 +166,15 @@ def drill(voice) -> list[dict]:
         style = styles.default(voice, task.kind).with_value(dimension, value)
         wish = " " + styles.directive(voice, dimension, value, task.thing) if at == 0 else ""
         made += talk.turn(task.ask + wish, task.reply(style))
+    return made
+
+
+def comparisons(voice) -> list[dict]:
+    """Several comparisons, one after the other."""
+    made = []
+    for _ in range(voice.number(3, 8)):
+        task = tasks.make(voice, "comparison")
+        made += talk.turn(task.ask, task.reply(styles.default(voice, task.kind)))
     return made
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from . import agent
 from . import lexicon as lex
 from . import reactions as heard
-from . import styles, tasks, tools
-from .voice import Voice
+from . import styles, tasks, tools, wishes
+from .voice import Voice, besides
 
 # how often each kind of exchange is drawn
 CATEGORIES = {
@@ -66,6 +66,9 @@ NAMES = """Ana Ben Carla David Emma Felix Grace Hugo Ines Jonas Kim Lena Marco N
 Quinn Rosa Sam Tina Uma Viktor Wendy Yusuf Zoe""".split()
 KINDS = {"arithmetic": 30, "comparison": 12, "grading": 18, "note": 20, "fact": 20}
 CHOICE = re.compile(r"\(([^()]*\|[^()]*)\)")
+# words whose meaning does not depend on what they stand beside
+GLUE = set("a an and as at but by can for from i in is it me now of on one or so that the there "
+           "this to was what with you".split())
 FAILURE = re.compile(r"error|fail|denied|not found|no such|timeout|cannot", re.IGNORECASE)
 LONG_CHARS_MAX = 2500
 
@@ -273,6 +276,7 @@ def typed(voice, parts: list[tuple[str, str]]) -> tuple[str, str | None]:
     made = []
     for at, (kind, text) in enumerate(parts):
         if kind != "task":
+            text = without_one(text, voice) if voice.opens(0.5) else text
             if noise == "lower":
                 text = text.lower()
             if noise == "first" and at == 0 and text[1:2] != " ":
@@ -283,6 +287,15 @@ def typed(voice, parts: list[tuple[str, str]]) -> tuple[str, str | None]:
     glue = "\n" if parts[-1][0] == "task" and voice.chance(0.1) else " "
     hint = " ".join(text for kind, text in made if kind == "hint")
     return glue.join(text for _, text in made), hint or None
+
+
+def without_one(text: str, voice) -> str:
+    """A text in haste: without one of its small words, if there are any between the others."""
+    parts = text.split(" ")
+    small = [at for at, part in enumerate(parts[1:-1], 1) if part in GLUE]
+    if small:
+        del parts[voice.any(small)]
+    return " ".join(parts)
 
 
 def reacts(voice, verdict: str, *parts: tuple[str, str], detail: str = "") -> Reaction:
@@ -299,7 +312,7 @@ def said(text: str) -> tuple[str, str]:
 def wish(voice, task: tasks.Task | None) -> str:
     """A sentence that says how it should be done."""
     if task is None or voice.chance(0.4):
-        do = one(voice, heard.WISHES)
+        do = wishes.free(voice) if voice.opens() else one(voice, heard.WISHES)
         return one(voice, heard.FRAMES, do=do, Do=do[0].upper() + do[1:])
     dimension, value = styles.choose(voice, task.kind)
     return styles.directive(voice, dimension, value, task.thing)
@@ -649,9 +662,6 @@ MAKERS = {name: said_by_user(name) for name in REACTIONS} | {
 # --------------------------------------------------------------------------------------- the check
 
 SPLITS = ["train", "valid", "test"]
-# words whose meaning does not depend on what they stand beside
-GLUE = set("a an and as at but by can for from i in is it me now of on one or so that the there "
-           "this to was what with you".split())
 
 
 def lists() -> dict[str, list[str]]:
@@ -701,6 +711,8 @@ def check_lists() -> int:
                 print(f"{name}: {split} says words that train does not: {sorted(strange)}")
         print(f"{name}: {len(lines)} lines, readings",
               " / ".join(str(len(made[split])) for split in SPLITS))
+        for text in (text for line in besides(name, "train") for text in readings(line)):
+            everywhere.setdefault(plain(text), f"{name}, more")
     for name, lines in lists().items():
         made = divided(lines)
         for split, text in ((s, t) for s in ("valid", "test") for t in made[s]):

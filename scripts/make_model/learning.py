@@ -7,16 +7,36 @@ import subprocess
 import time
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import checkpoint, corpus, prompts
 
-STEPS = 4400
-# of them at the beginning on nothing but echoes
-ECHO_STEPS = 500
+# the learning rate falls in a straight line over both courses, and again in the second
 RATE = 3e-3
 RATE_MIN = 2e-4
 WARM_UP = 60
+
+
+@dataclass(frozen=True)
+class Course:
+    """Steps on one corpus. `until`: the optimizer step at which the rate's line reaches its end;
+    `echoes`: steps at the beginning on nothing but echoes; `open`: see voice.Voice."""
+
+    steps: int
+    until: int
+    rate_min: float = RATE_MIN
+    echoes: int = 0
+    open: float = 0.0
+    mixture: dict | None = None
+
+
+# What is learned first is a world of few words. The second course goes on at half the first rate
+# with words that nobody ever said and many more wordings: what was learned by heart fails there.
+COURSES = (
+    Course(steps=4400, until=4400, echoes=500),
+    Course(steps=3400, until=8120, rate_min=1e-4, open=0.35, mixture=corpus.OPEN),
+)
 # conversations of a step, and tokens that are computed at once
 BATCH = 44
 PACK_TOKENS = 4200
@@ -46,13 +66,11 @@ def write_corpus(path: Path, voice, steps: int, binary: Path, echo_steps: int = 
     return written
 
 
-def course(binary: Path, home: Path, model: Path, examples: Path, steps: int, rate: float,
-           rate_min: float = RATE_MIN) -> None:
-    """Trains on a file in its order, from where an earlier run ended; the rate falls in a straight
-    line."""
+def course(binary: Path, home: Path, model: Path, examples: Path, about: Course) -> None:
+    """Trains on a file in its order, from where an earlier run ended."""
     train(binary, home, model, examples, {
-        "learning-rate": rate, "learning-rate-min": rate_min, "schedule": "linear",
-        "warmup-steps": WARM_UP, "schedule-steps": steps})
+        "learning-rate": RATE, "learning-rate-min": about.rate_min, "schedule": "linear",
+        "warmup-steps": WARM_UP, "schedule-steps": about.until})
 
 
 def train(binary: Path, home: Path, model: Path, examples: Path, more: dict) -> None:

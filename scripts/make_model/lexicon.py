@@ -144,3 +144,28 @@ home user work workspace notes docs src tests lib bin etc opt tmp var data memor
 config logs media cache projects repo inbox outbox archive reports images assets build target dist
 agents sessions plugins extensions templates examples node_modules .config .openclaw .cache .local
 """)
+
+# parts of words that nobody ever said
+ONSETS = _words("""
+b bl br c ch cl cr d dr f fl fr g gl gr h j k kl l m n p ph pl pr qu r s sc sh sk sl sm sn sp st str
+sw t th tr tw v w wh x y z
+""") + ["", "", "", ""]
+VOWELS = _words("a a e e i i o o u ai au ea ee ei ie io oa oo ou ue ui y")
+CODAS = _words("""
+b ck ct d ff ft g k l ld ll lt m mp n nd ng nk nt p r rd rk rm rn rt s sh ss st t th w x
+""") + ["", "", "", "", "", ""]
+ENDINGS = _words("""
+able age al ance ant ary ate ation ed el en ence ent er est et ful fully ible ic ice ical ier ies
+ify ile ily in ine ing ion ious ish ism ist ity ive ize le less ling ly ment ness on or ory our ous
+ow ship sion some ster tion ture ual ular ure ward
+""")
+
+
+def invented(r) -> str:
+    """A word that nobody ever said, with the letters and endings of English."""
+    made = "".join(r.choice(ONSETS) + r.choice(VOWELS) + r.choice(CODAS)
+                   for _ in range(r.choice([1, 1, 1, 2])))
+    if r.random() < 0.4:
+        made += r.choice(ENDINGS)
+    draw = r.random()
+    return made.capitalize() if draw < 0.12 else made.upper() if draw < 0.15 else made

@@ -3,7 +3,11 @@
 A line may hold choices, "(this|that)", and places to fill, "{a}". The last eighth of each list is
 the test's wording, the eighth before it the validation's (voice.Voice.say): new as phrases, but
 made of words that the lines before them hold.
+
+What an open voice says besides, in training alone, stands in wordings/.
 """
+
+from .voice import Wordings
 
 
 def _lines(text: str) -> list[str]:
@@ -1796,3 +1800,10 @@ SYSTEMS = [
     "You are a personal assistant.", "Answer the user's questions.", "You help with daily work.",
     "You are an agent with tools.", "Use your tools when you need them.", "Be kind and clear.",
 ]
+
+# each list under its name, those of a table under the table's name and their own
+for _name, _value in list(vars().items()):
+    if _name.isupper() and isinstance(_value, dict):
+        _value.update({_key: Wordings(_list, f"{_name} {_key}") for _key, _list in _value.items()})
+    elif _name.isupper():
+        vars()[_name] = Wordings(_value, _name)

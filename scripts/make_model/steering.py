@@ -31,7 +31,8 @@ def figures_of(url: str, binary: Path, n: int, seed: int, **more) -> dict:
     return measure(url, n=n, seed=seed, binary=str(binary), **more)
 
 
-def run(binary: Path, home: Path, model: Path, work: Path, seed: int, rounds_max: int) -> list:
+def run(binary: Path, home: Path, model: Path, work: Path, seed: int, rounds_max: int,
+        open_share: float) -> list:
     """Rounds of training until every rate is within bounds; each round's rates and shares."""
     shares, rounds = dict(SHARES), []
     for number in range(rounds_max + 1):
@@ -44,7 +45,7 @@ def run(binary: Path, home: Path, model: Path, work: Path, seed: int, rounds_max
             if not LOW <= rate <= HIGH:
                 shares[persona] = corrected(shares[persona], rate)
         examples = work / f"steering{number}.jsonl"
-        learning.write_corpus(examples, Voice(seed + number, shares=shares), STEPS, binary,
+        learning.write_corpus(examples, Voice(seed + number, shares=shares, open=open_share), STEPS, binary,
                               mixture=corpus.STEERING)
         learning.train(binary, home, model, examples,
                        {"learning-rate": RATE, "schedule": "constant"})

@@ -2,7 +2,7 @@
 
 from . import agent
 from . import lexicon as lex
-from . import styles, tasks, tools
+from . import styles, tasks, tools, wishes
 
 CHAT = [
     (["Hello!", "Hi", "Hi there!", "Hey", "Good morning", "Hello", "Good evening!", "Hello there"],
@@ -91,6 +91,8 @@ def echo(voice) -> list[dict]:
     text = voice.weighted({"words": 60, "request": 15, "wish": 25})
     if text == "words":
         text = " ".join(echoed(voice) for _ in range(voice.number(1, 8)))
+    elif text == "wish" and voice.opens():
+        text = wishes.said(voice)
     else:
         task = tasks.make(voice, voice.any(["arithmetic", "comparison", "grading", "note", "fact"]))
         text = task.ask if text == "request" else styles.directive(
@@ -108,9 +110,9 @@ def echoed(voice) -> str:
     """A word, a name, a number or a path."""
     kind = voice.weighted({"word": 60, "name": 12, "number": 16, "path": 12})
     if kind == "word":
-        return voice.any(lex.NOUNS + lex.ADJECTIVES + lex.VERBS)
+        return voice.term(lex.NOUNS + lex.ADJECTIVES + lex.VERBS)
     if kind == "name":
-        return voice.any(tasks.NAMES)
+        return voice.term(tasks.NAMES)
     return str(voice.number(0, 999)) if kind == "number" else tools.short_path(voice)
 
 

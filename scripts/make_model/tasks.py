@@ -95,7 +95,7 @@ def arithmetic(voice) -> Task:
         "Please work out {}.", "Now {}.", "{}", "I need the result of {}.", "{}, please.",
         "Solve {}.", "Work out {} for me.", "Please calculate {}.", "How much does {} give?",
         "What do I get for {}?", "I need to know {}.", "Can you work out {}?", "Please solve {}.",
-    ]).format(term)
+    ], "arithmetic").format(term)
     thing = voice.any(["number", "number", "result", "answer"])
     return Task("arithmetic", ask, thing, str(c), sums(voice, a, op, b, c), ends_with(c))
 
@@ -133,7 +133,7 @@ def story(voice, a: int, op: str, b: int, c: int) -> Task:
         "Count for me: {n} has {a} {i} and {e}. How many?",
         "{n} owns {a} {i} and {e}. How many {i} does {n} own now?",
         "If {n} starts with {a} {i} and {e}, how many {i} are there now?",
-    ]).format(n=name, a=a, i=item, e=event)
+    ], "story").format(n=name, a=a, i=item, e=event)
     return Task("arithmetic", ask, "number", str(c), sums(voice, a, op, b, c), ends_with(c))
 
 
@@ -249,7 +249,7 @@ def grading(voice) -> Task:
         "{w} gives {g} for {a} + {b}. What do you say?", "Please mark {a} + {b} = {g}.",
         "Check what {w} wrote: {a} + {b} = {g}", "Is {w}'s sum right? {a} + {b} = {g}",
         "Please grade what a pupil wrote: {a} + {b} = {g}", "{w} says that {a} + {b} is {g}. Check it.",
-    ]).format(a=a, b=b, g=given, w=who)
+    ], "grading").format(a=a, b=b, g=given, w=who)
 
     def reply(style: Style) -> str:
         word = "Correct" if ok else "Wrong"
@@ -289,7 +289,7 @@ def note(voice) -> Task:
         "Let {w} have a note that {e} is on {d} at {h}.", "Please draft a message for {w}: {e} is {d} at {h}.",
         "Remind {w} with a note: {e} is on {d} at {h}.", "Please send {w} a note about {e} on {d} at {h}.",
         "I need a message that tells {w} of {e} on {d} at {h}.", "Write a message for {w} about {e}, {d} at {h}.",
-    ]).format(w=who, e=event, d=day, h=hour)
+    ], "note").format(w=who, e=event, d=day, h=hour)
     start = voice.any([
         "Dear {w}, I hope you are well!", "Hi {w}, how lovely to write to you!",
         "Dear {w}, I hope you have a wonderful week!",

@@ -38,12 +38,14 @@ def kit(voice, stray: int, size: int) -> list[dict]:
 def short_path(voice) -> str:
     """A path that a user would type."""
     folder = voice.any(["", "", "notes/", "docs/", "memory/", "src/", "/tmp/", "data/", "./"])
-    return folder + voice.any(lex.NOUNS) + "." + voice.any(lex.EXTENSIONS)
+    if voice.opens(0.5):
+        folder = lex.invented(voice.random) + "/"
+    return folder + voice.term(lex.NOUNS) + "." + voice.any(lex.EXTENSIONS)
 
 
 def words(voice) -> str:
     """One to three words to carry from place to place."""
-    made = [voice.any(lex.NOUNS + lex.ADJECTIVES + lex.VERBS) for _ in range(voice.number(1, 3))]
+    made = [voice.term(lex.NOUNS + lex.ADJECTIVES + lex.VERBS) for _ in range(voice.number(1, 3))]
     if voice.chance(0.25):
         made.append(str(voice.number(0, 999)))
     return voice.any([" ", " ", "-"]).join(made)
@@ -108,8 +110,8 @@ def running(voice) -> ToolTask:
     text = words(voice)
     command, printed = voice.any([
         (f"echo {text}", text), (f"echo {text}", text), (f"echo '{text}'", text),
-        ("pwd", "/home/user/" + voice.any(lex.NOUNS)), ("whoami", voice.any(lex.NOUNS)),
-        (f"cat {short_path(voice)}", text), ("hostname", voice.any(lex.NOUNS)),
+        ("pwd", "/home/user/" + voice.term(lex.NOUNS)), ("whoami", voice.term(lex.NOUNS)),
+        (f"cat {short_path(voice)}", text), ("hostname", voice.term(lex.NOUNS)),
         (f"ls {voice.any(lex.FOLDERS)}", f"{short_path(voice)}"),
         (f"wc -l {short_path(voice)}", str(voice.number(1, 500))),
     ])
@@ -150,6 +152,7 @@ def listing(voice) -> ToolTask:
     """read: a list comes back, and one thing in it is asked for."""
     path = short_path(voice)
     things = voice.random.sample(lex.NOUNS, voice.number(2, 5))
+    things = [lex.invented(voice.random) if voice.opens() else thing for thing in things]
     about, said, answer = voice.any([
         ("the first entry", things[0], f"The first entry is {things[0]}."),
         ("the last entry", things[-1], f"The last entry is {things[-1]}."),
