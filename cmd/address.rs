@@ -63,7 +63,8 @@ pub fn refuse_own(judge: &RunJudge, host: IpAddr, port: u16) -> Result<(), Fault
     match addresses.iter().find(|url| leads_to(url, host, port)) {
         Some(url) => Err(Fault::usage(
             format!("the judge at {url} is the server whose model is trained"),
-            "a judge must not change: `--judge base` serves the base model beside it",
+            "a judge must not change: `--judge base` serves the base model beside it, and \
+             --judge-may-be-trained insists",
         )),
         None => Ok(()),
     }

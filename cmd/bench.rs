@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use openclaw_rl::config::{
-    BenchConfig, DeviceChoice, DtypeChoice, FollowConfig, PlaceConfig, Shape, TalkSize,
-    TrainBenchConfig, TrainedPart,
+    BenchConfig, DeviceChoice, DtypeChoice, FollowConfig, JudgeBenchConfig, PlaceConfig, Shape,
+    TalkSize, TrainBenchConfig, TrainedPart,
 };
 use openclaw_rl::stage::bench;
 use serde_json::Value;
@@ -33,6 +33,9 @@ enum What {
     /// Time and memory of placing recorded turns in their sessions, and whether it is right; exit
     /// code 1 if not
     Place(PlaceFlags),
+    /// Time and memory of judging what waits, by the rules or by a model that answers at once; exit
+    /// code 1 if a score is missing or wrong
+    Judge(JudgeFlags),
     /// How soon a turn has its row while turns are recorded; exit code 1 if too late
     Follow(FollowFlags),
 }
@@ -133,6 +136,44 @@ struct FollowFlags {
     /// Where the home is made, instead of the directory for temporary files
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct JudgeFlags {
+    /// Rollouts that wait
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    rollouts: usize,
+    /// Rollouts of one segment
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    segment_rollouts: usize,
+    /// Let the rules judge
+    #[arg(long)]
+    rules: bool,
+    /// Votes per turn
+    #[arg(long, value_name = "M", default_value_t = 3)]
+    votes: usize,
+    /// Turns judged at the same time
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    concurrency: usize,
+    /// Where the home is made, instead of the directory for temporary files
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl JudgeFlags {
+    fn config(&self) -> Result<JudgeBenchConfig, Fault> {
+        let config = JudgeBenchConfig {
+            rollouts: self.rollouts,
+            segment_rollouts: self.segment_rollouts,
+            rules: self.rules,
+            votes: self.votes,
+            concurrency: self.concurrency,
+            dir: self.dir.clone(),
+            program: program()?,
+        };
+        config.validate()?;
+        Ok(config)
+    }
 }
 
 fn program() -> Result<PathBuf, Fault> {
@@ -246,6 +287,12 @@ pub fn cmd_bench(global: &Global, args: &BenchArgs) -> Result<Option<Value>, Fau
             let place = bench::place(&flags.config()?)?;
             let summary = edge::summary(&place)?;
             judged(summary, place.right, "turns were not placed as they should be".to_owned())
+        }
+        What::Judge(flags) => {
+            let config = flags.config()?;
+            let speed = edge::block_on(global, async |_| bench::judge(&config).await)?;
+            let summary = edge::summary(&speed)?;
+            judged(summary, speed.right, "not every rollout has its score".to_owned())
         }
         What::Follow(flags) => {
             let follow = bench::follow(&flags.config()?)?;

@@ -34,6 +34,14 @@ pub struct HintArgs {
     /// up to N kept for the trainer [default: longest, with up to 3]
     #[arg(long, value_name = "WHICH")]
     pub hint_select: Option<String>,
+    /// Take hints too that hand over the answer: that name what nobody had said before the reply
+    /// was judged
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_leaks: bool,
+    /// Look through one part of the turns, such as 1/4; other processes do the others
+    #[arg(long, value_name = "PART/PARTS")]
+    pub shard: Option<String>,
     #[command(flatten)]
     #[serde(skip)]
     pub written: WrittenArgs,
@@ -62,7 +70,7 @@ pub fn cmd_hint(global: &Global, args: &HintArgs) -> Result<Option<Value>, Fault
         return Ok(None);
     }
     let home = home(global)?;
-    let _lock = edge::lock(&home, "hint")?;
+    let _lock = edge::lock(&home, &stage::hint::process(&config))?;
     let summary =
         edge::block_on(global, async |stop| stage::hint::run(&config, &home, stop).await)?;
     edge::summary(&summary)

@@ -59,6 +59,14 @@ pub struct AskedArgs {
     /// is left out
     #[arg(long, value_name = "TOKENS")]
     pub judge_prompt_tokens: Option<usize>,
+    /// How the judge's server is told that a vote must end in a verdict: `none`, `sglang` (its
+    /// `regex`) or `vllm` (`structured_outputs`) [default: none]
+    #[arg(long, value_name = "none|sglang|vllm")]
+    pub judge_constraint: Option<String>,
+    /// Let the very model judge that is being trained, which is refused otherwise
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub judge_may_be_trained: bool,
     /// Turns judged at the same time
     #[arg(long, value_name = "N")]
     pub concurrency: Option<usize>,

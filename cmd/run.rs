@@ -234,7 +234,12 @@ fn configure(global: &Global, args: &RunArgs) -> Result<Stages, Fault> {
     deploy.is_dry_run(global);
 
     let judges = [score.config.judge.judge, hint.config.judge.judge];
-    let base = base(global, &judges, &run.config, &serve.config, &server)?;
+    if !score.config.judge.judge_may_be_trained {
+        for judge in &judges {
+            address::refuse_own(judge, serve.config.host, server.address.port())?;
+        }
+    }
+    let base = base(global, &judges, &run.config)?;
     let asking = |flags, judge: &RunJudge| match (&base, judge) {
         (Some(base), RunJudge::Base) => with(flags, &asking_flags(&serve.config, base, "")),
         (Some(base), RunJudge::RulesAndBase) => {
@@ -257,17 +262,8 @@ fn configure(global: &Global, args: &RunArgs) -> Result<Stages, Fault> {
     Ok(Stages { run: run.config, serve: serve.config, train: train.config, url, told })
 }
 
-/// The address of the base model's server, if one is wanted. No judge may be the policy's.
-fn base(
-    global: &Global,
-    judges: &[RunJudge],
-    run: &RunConfig,
-    serve: &ServeConfig,
-    server: &Taken,
-) -> Result<Option<Taken>, Fault> {
-    for judge in judges {
-        address::refuse_own(judge, serve.host, server.address.port())?;
-    }
+/// The address of the base model's server, if one is wanted.
+fn base(global: &Global, judges: &[RunJudge], run: &RunConfig) -> Result<Option<Taken>, Fault> {
     let wanted = judges.contains(&RunJudge::Base) || judges.contains(&RunJudge::RulesAndBase);
     let host = IpAddr::from(Ipv4Addr::LOCALHOST);
     wanted.then(|| Taken::new(global, host, run.judge_port, "--judge-port")).transpose()

@@ -205,6 +205,10 @@ pub struct GuardArgs {
     /// Distinct sessions that a batch holds at least
     #[arg(long, value_name = "N")]
     pub sessions_min: Option<usize>,
+    /// Judges whose scores and hints count, as the tables name them, such as rules@3 or
+    /// openai@3:judge; the user's own word always does [default: all, the newest of a turn]
+    #[arg(long, value_name = "JUDGE", value_delimiter = ',')]
+    pub judged_by: Vec<String>,
     /// Versions behind the head that the oldest token of a reply may be
     #[arg(long, value_name = "N")]
     pub staleness_max: Option<u64>,

@@ -1,4 +1,4 @@
-//! The benches of `collect`, at a size at which they only have to be right.
+//! The benches of `collect` and `score`, at a size at which they only have to be right.
 
 use crate::support::{last_json, one_shot};
 
@@ -36,6 +36,17 @@ fn made_up_conversations_are_placed_as_they_were_made_up() {
         assert_eq!(figures["again_rollouts"], 0, "a second run finds nothing to do");
         assert!(figures["calibration"]["sha256_mb_s"].as_f64() > Some(0.0));
     }
+}
+
+#[test]
+fn what_waits_is_judged_by_the_rules_and_by_a_model() {
+    let sizes = ["judge", "--rollouts", "1500", "--segment-rollouts", "100"];
+    let rules = figures(&[&sizes[..], &["--rules"]].concat());
+    assert_eq!((&rules["right"], &rules["requests"]), (&true.into(), &0.into()), "{rules}");
+    let model = figures(&sizes);
+    assert_eq!((&model["right"], &model["segments"]), (&true.into(), &15.into()), "{model}");
+    let requests = model["requests"].as_u64().unwrap();
+    assert!((3_000..=4_500).contains(&requests), "two votes of three settle it: {requests}");
 }
 
 #[test]

@@ -217,3 +217,33 @@ async fn the_longest_hint_of_a_model_judge_is_taken() {
     assert_eq!(row.hint, "Use one word only, please.");
     assert_eq!((row.judge.as_str(), row.votes.len()), ("openai@3:judge", 3));
 }
+
+/// `furnished` is asked what France's capital is, and the reply was Paris.
+#[tokio::test]
+async fn a_hint_that_hands_over_the_answer_is_flagged_and_kept_out() {
+    let (house, _) = furnished("hm, wrong");
+    let says = [
+        "\\boxed{1}[HINT_START]Say that it was founded in 1253 as Lutetia.[HINT_END]",
+        "\\boxed{1}[HINT_START]Use one word only.[HINT_END]",
+        "\\boxed{-1}",
+    ];
+    let asked = judge(move |number| (200, says[number % 3].to_owned())).await;
+    let teacher = stub(|_, body| (200, right(body, "0").to_string())).await;
+    let mut config = config(&teacher.url);
+    config.judge.judge = Judge::at(asked.url.clone());
+    assert_eq!(hint(&house, &config).await.unwrap().accepted, 1);
+    let row = house.read::<Hint>().remove(0);
+    assert_eq!(row.hint, "Use one word only.");
+    assert_eq!(row.votes.iter().filter(|vote| vote.leak).count(), 1);
+
+    let leaking = judge(move |_| (200, says[0].to_owned())).await;
+    for (keep_leaks, status) in [(false, HintStatus::NoHint), (true, HintStatus::Accepted)] {
+        let (house, _) = furnished("hm, wrong");
+        config.judge.judge = Judge::at(leaking.url.clone());
+        hint(&house, &HintConfig { keep_leaks, ..config.clone() }).await.unwrap();
+        let row = house.read::<Hint>().remove(0);
+        assert_eq!(row.status, status);
+        assert!(row.votes.iter().all(|vote| vote.leak), "{:?}", row.votes);
+        assert_eq!(row.detail == "the hint hands over the answer", !keep_leaks);
+    }
+}

@@ -7,7 +7,7 @@ use openclaw_rl::config::Home;
 use openclaw_rl::fault::Explain;
 use openclaw_rl::rollout::{
     ClosedBy, Deployment, DeploymentEvent, Feedback, FinishReason, Hint, HintStatus, HintVote,
-    Rated, Rating, RejectedTurn, Rejection, Rollout, Sampling, Score, ScoreStatus, Step,
+    Rated, Rating, RejectedTurn, Rejection, Rollout, Sampling, Score, ScoreStatus, Spent, Step,
     TrainedTurn, TrainingSignal, Turn, TurnId, TurnKind, TurnStatus, Version, VersionSpan, Vote,
 };
 use openclaw_rl::stage::inspect::{self, InspectError, Report, StatusTail};
@@ -88,7 +88,11 @@ fn score(number: u128) -> Score {
         revision: 0,
         judge: "rules@1".to_owned(),
         status: ScoreStatus::Judged,
-        votes: vec![Vote { value: Some(score), text: "thanks".to_owned() }],
+        votes: vec![Vote {
+            value: Some(score),
+            text: "thanks".to_owned(),
+            spent: Spent::default(),
+        }],
         score,
         reasoning: "thanks".to_owned(),
         judged_at_us: 4_000_000,
@@ -103,7 +107,13 @@ fn hint(number: u128) -> Hint {
         revision: 0,
         judge: "rules@1".to_owned(),
         status: if accepted { HintStatus::Accepted } else { HintStatus::NoHint },
-        votes: vec![HintVote { value: Some(-1), hint: None, text: String::new() }],
+        votes: vec![HintVote {
+            value: Some(-1),
+            hint: None,
+            text: String::new(),
+            leak: false,
+            spent: Spent::default(),
+        }],
         hint: if accepted { "be brief, please".to_owned() } else { String::new() },
         scored_by: accepted.then_some(Version(0)),
         teacher_logprobs: row(-0.1),

@@ -2,12 +2,12 @@
 
 use openclaw_rl::config::{Judge, JudgeConfig, ScoreConfig};
 use openclaw_rl::fault::Explain;
-use openclaw_rl::rollout::{Rated, Rating, Rollout, Score, ScoreStatus, TurnKind};
+use openclaw_rl::rollout::{Rated, Rating, Rollout, Score, ScoreStatus, Spent, TurnKind};
 use openclaw_rl::stage::score::{ScoreError, ScoreSummary, run};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::judging::{House, house, judge, nobody, rollout, user};
+use crate::judging::{House, house, judge, nobody, rollout, stub, user};
 
 fn rollouts() -> Vec<Rollout> {
     let asked = json!([user("hello")]);
@@ -129,6 +129,82 @@ async fn one_valid_vote_decides_and_half_a_box_is_none() {
     assert_eq!(score(&house, &asking(&stub.url)).await.unwrap().negative, 1);
     let values: Vec<_> = house.read::<Score>()[0].votes.iter().map(|vote| vote.value).collect();
     assert_eq!(values.iter().filter(|value| value.is_none()).count(), 2);
+}
+
+/// Of each vote it is kept what it took; the rules take nothing that is worth a figure.
+#[tokio::test]
+async fn what_a_vote_took_is_kept() {
+    let house = house();
+    house.write(&rollouts()[..1]);
+    let answer = json!({"choices": [{"message": {"content": "\\boxed{1}"}}],
+        "usage": {"prompt_tokens": 321, "completion_tokens": 7}});
+    let stub = stub(move |_, _| (200, answer.to_string())).await;
+    score(&house, &asking(&stub.url)).await.unwrap();
+    for vote in &house.read::<Score>()[0].votes {
+        let tokens = (vote.spent.prompt_tokens, vote.spent.completion_tokens);
+        assert_eq!(tokens, (Some(321), Some(7)));
+        assert!(vote.spent.latency_ms.is_some());
+    }
+    let again = ScoreConfig { rejudge: true, ..ScoreConfig::default() };
+    score(&house, &again).await.unwrap();
+    let rows = house.read::<Score>();
+    let by_rules = rows.iter().find(|row| row.judge == "rules@3").unwrap();
+    assert_eq!(by_rules.votes[0].spent, Spent::default());
+}
+
+/// A backlog that does not fit onto the docket, and a judge with every fault that a judge can have
+/// while it is there: each turn is judged once, by what was really said.
+#[tokio::test]
+async fn a_judge_with_every_fault_loses_nothing_and_nothing_is_made_up() {
+    let house = house();
+    let turns: Vec<Rollout> =
+        (0..700).map(|at| rollout(at, &json!([user("hello")]), "S", Some("And Spain?"))).collect();
+    for part in turns.chunks(70) {
+        house.write(part);
+    }
+    let stub = judge(|number| match number % 9 {
+        0 => (429, "slow down".to_owned()),
+        1 => (503, "loading".to_owned()),
+        2 => (200, "I like turtles".to_owned()),
+        3 => (200, "it was \\boxed{1".to_owned()),
+        4 => (200, "\u{7ed3}\u{8bba}\u{ff1a}\u{597d} \\boxed{1}".to_owned()),
+        5 => (200, "and so on ".repeat(2_000)),
+        6 => (200, "\\boxed{-1} \\boxed{2}".to_owned()),
+        7 => (200, String::new()),
+        _ => (200, "\\boxed{0}".to_owned()),
+    })
+    .await;
+    let mut config = asking(&stub.url);
+    config.judge.tries = 16;
+    let summary = score(&house, &config).await.unwrap();
+    let mut rows = house.read::<Score>();
+    assert_eq!((summary.scores, summary.waiting, rows.len()), (700, 0, 700));
+    rows.sort_by_key(|row| row.turn_id);
+    rows.dedup_by_key(|row| row.turn_id);
+    assert_eq!(rows.len(), 700, "each turn once");
+    for row in &rows {
+        let count = |value| row.votes.iter().filter(|vote| vote.value == Some(value)).count();
+        let counts = [count(-1), count(0), count(1)];
+        let most = *counts.iter().max().unwrap();
+        let winners: Vec<i8> = [-1, 0, 1]
+            .into_iter()
+            .zip(counts)
+            .filter(|(_, n)| *n == most)
+            .map(|(v, _)| v)
+            .collect();
+        match row.status {
+            ScoreStatus::Judged if winners.len() == 1 => assert_eq!([row.score], winners[..]),
+            ScoreStatus::Judged => assert_eq!(row.score, 0, "a tie: {counts:?}"),
+            ScoreStatus::JudgeFailed => assert_eq!((most, row.score), (0, 0)),
+        }
+        for vote in &row.votes {
+            assert_eq!(
+                vote.value.is_some(),
+                vote.text.contains("boxed{") && vote.text.contains('}')
+            );
+        }
+    }
+    assert!(summary.positive > 0 && summary.negative > 0 && summary.neutral > 0, "{summary:?}");
 }
 
 #[tokio::test]

@@ -49,6 +49,16 @@ pub enum CompleteError {
         /// What the server said, cut to a line.
         message: String,
     },
+    /// The server serves the very model that is being trained.
+    #[error("the {role} at {url} is the model that is being trained ({path})")]
+    Trained {
+        /// What the server is.
+        role: &'static str,
+        /// Its address.
+        url: String,
+        /// The weights that it serves.
+        path: String,
+    },
     /// The answer is not what was asked for.
     #[error("the {role} at {url} gave an answer that cannot be used: {problem}")]
     Malformed {
@@ -70,7 +80,7 @@ impl CompleteError {
     /// The server will refuse every request like this one: a wrong key, address or model.
     pub const fn is_misconfigured(&self) -> bool {
         match self {
-            Self::Key { .. } | Self::Client { .. } => true,
+            Self::Key { .. } | Self::Client { .. } | Self::Trained { .. } => true,
             Self::Refused { status, .. } => matches!(status, 401 | 403 | 404 | 405),
             _ => false,
         }
@@ -89,6 +99,7 @@ impl Explain for CompleteError {
             Self::Client { .. } => "complete_client",
             Self::Unavailable { .. } => "complete_unavailable",
             Self::Refused { .. } => "complete_refused",
+            Self::Trained { .. } => "complete_trained",
             Self::Malformed { .. } => "complete_malformed",
         }
     }
@@ -107,6 +118,10 @@ impl Explain for CompleteError {
                 Some(format!("check the {role}'s address and model name"))
             }
             Self::Refused { .. } => None,
+            Self::Trained { role, .. } => Some(format!(
+                "a {role} must not change with what it judges: name another address, serve a fixed \
+                 version (`serve --version 0`), or insist with --judge-may-be-trained"
+            )),
             Self::Malformed { role, url, .. } => {
                 Some(format!("is the server at {url} one that can serve as {role}?"))
             }
@@ -115,7 +130,7 @@ impl Explain for CompleteError {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Key { .. } => 2,
+            Self::Key { .. } | Self::Trained { .. } => 2,
             _ => 1,
         }
     }

@@ -14,6 +14,8 @@ use super::{CompleteError, Options};
 
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Longest time that a server may take to say what it is.
+const ABOUT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest part of a server's message that is repeated.
 const MESSAGE_CHARS_MAX: usize = 300;
 
@@ -115,15 +117,15 @@ impl Http {
         self.addresses.iter().min_by_key(load)
     }
 
-    /// The JSON answer to `body`. What passes is tried again, elsewhere if there is somewhere
-    /// else, and after a pause where every address rests.
-    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, CompleteError> {
+    /// The JSON answer to `body`, and how long the try took that got it. What passes is tried
+    /// again, elsewhere if there is somewhere else, and after a pause where every address rests.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<(Value, Duration), CompleteError> {
         let patience = self.options.patience;
         let tries_max = patience.tries.max(1) * self.addresses.len().max(1);
         let mut tries = 0;
         loop {
             tries += 1;
-            let (address, answer) = {
+            let (address, answer, took) = {
                 // The semaphore is never closed; without a permit the request goes out all the
                 // same, one too many.
                 let _slot = self.slots.acquire().await.ok();
@@ -131,12 +133,14 @@ impl Http {
                     return Err(self.malformed("there is no address to ask"));
                 };
                 let _underway = Underway::new(address);
-                (address, self.try_once(&address.url, path, body).await)
+                let asked_at = Instant::now();
+                let answer = self.try_once(&address.url, path, body).await;
+                (address, answer, asked_at.elapsed())
             };
             let (reason, wait) = match answer {
                 Ok(answer) => {
                     address.set_rest(None);
-                    return Ok(answer);
+                    return Ok((answer, took));
                 }
                 Err(Failed::For(error)) => return Err(error),
                 Err(Failed::Passing(reason, wait)) => (reason, wait),
@@ -152,6 +156,29 @@ impl Http {
             let rest = self.addresses.iter().map(Address::rest).min().unwrap_or_default();
             tokio::time::sleep(rest).await;
         }
+    }
+
+    /// What the servers are to the user.
+    pub const fn role(&self) -> &'static str {
+        self.options.role
+    }
+
+    /// What each server says of itself at `path`, asked once: `None` where it cannot be reached,
+    /// and null where it says nothing that can be read.
+    pub async fn each(&self, path: &str) -> Vec<(String, Option<Value>)> {
+        let ask = |address: &Address| {
+            let mut request = self.client.get(format!("{}{path}", address.url));
+            if let Some(key) = &self.key {
+                request = request.bearer_auth(key);
+            }
+            let url = address.url.clone();
+            async move {
+                let said = async { request.timeout(ABOUT_TIMEOUT).send().await?.bytes().await };
+                let said = said.await.ok();
+                (url, said.map(|bytes| serde_json::from_slice(&bytes).unwrap_or_default()))
+            }
+        };
+        futures::future::join_all(self.addresses.iter().map(ask)).await
     }
 
     async fn try_once(&self, url: &str, path: &str, body: &Value) -> Result<Value, Failed> {

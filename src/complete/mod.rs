@@ -12,7 +12,7 @@ mod score;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +86,33 @@ pub struct Prompt {
     pub max_tokens: usize,
     /// Seed of the sampling.
     pub seed: u64,
+    /// What the answer must look like, for servers that can be told.
+    pub constraint: Constraint,
+}
+
+/// How a server is told that only some texts will do, as a regular expression of the whole answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Constraint {
+    /// It is told nothing.
+    #[default]
+    None,
+    /// As SGLang takes it: `regex`.
+    Sglang(String),
+    /// As vLLM takes it: `structured_outputs`, and `guided_regex` before version 0.12.
+    Vllm(String),
+}
+
+/// What a model said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Its text; empty if it said nothing.
+    pub text: String,
+    /// From the request that was answered to the end of the answer.
+    pub latency: Duration,
+    /// Tokens of the prompt, if the server counts them.
+    pub prompt_tokens: Option<u32>,
+    /// Tokens of the answer, if the server counts them.
+    pub completion_tokens: Option<u32>,
 }
 
 /// A server that completes and scores, or several of the same model. A cheap handle.
@@ -103,12 +130,12 @@ impl Completer {
         Ok(Self { http: Arc::new(Http::open(options)?) })
     }
 
-    /// The text of one chat completion; empty if the model said nothing.
+    /// One chat completion.
     ///
     /// # Errors
     /// [`CompleteError`], after the tries that the options allow.
-    pub async fn complete(&self, prompt: &Prompt) -> Result<String, CompleteError> {
-        let body = json!({
+    pub async fn complete(&self, prompt: &Prompt) -> Result<Answer, CompleteError> {
+        let mut body = json!({
             "model": prompt.model,
             "messages": prompt.messages,
             "temperature": f64::from(prompt.temperature),
@@ -117,13 +144,45 @@ impl Completer {
             "seed": prompt.seed & 0x7fff_ffff,
             "stream": false,
         });
-        let answer = self.http.post("/v1/chat/completions", &body).await?;
-        let message = &answer["choices"][0]["message"];
-        match &message["content"] {
-            Value::String(text) => Ok(text.clone()),
-            Value::Null if message.is_object() => Ok(String::new()),
-            _ => Err(self.http.malformed("it has no `choices[0].message.content`")),
+        match &prompt.constraint {
+            Constraint::None => {}
+            Constraint::Sglang(regex) => body["regex"] = json!(regex),
+            Constraint::Vllm(regex) => {
+                body["structured_outputs"] = json!({ "regex": regex });
+                body["guided_regex"] = json!(regex);
+            }
         }
+        let (answer, latency) = self.http.post("/v1/chat/completions", &body).await?;
+        let message = &answer["choices"][0]["message"];
+        let text = match &message["content"] {
+            Value::String(text) => text.clone(),
+            Value::Null if message.is_object() => String::new(),
+            _ => return Err(self.http.malformed("it has no `choices[0].message.content`")),
+        };
+        let tokens = |name| u32::try_from(answer["usage"][name].as_u64()?).ok();
+        let (prompt_tokens, completion_tokens) =
+            (tokens("prompt_tokens"), tokens("completion_tokens"));
+        Ok(Answer { text, latency, prompt_tokens, completion_tokens })
+    }
+
+    /// Whether every server can be told apart from the one whose weights change under training: an
+    /// `openclaw-rl serve` that follows what goes live in `weights`. `false` where one of them did
+    /// not say anything.
+    ///
+    /// # Errors
+    /// [`CompleteError::Trained`]: one of them is that server.
+    pub async fn is_apart_from(&self, weights: &Path) -> Result<bool, CompleteError> {
+        let mut heard_all = true;
+        for (url, info) in self.http.each("/model_info").await {
+            let path = info.as_ref().and_then(|info| info["model_path"].as_str());
+            let is_fixed = info.as_ref().is_none_or(|info| info["fixed"] != Value::Bool(false));
+            heard_all &= info.is_some();
+            if let Some(path) = path.filter(|path| !is_fixed && is_within(path, weights)) {
+                let (role, path) = (self.http.role(), path.to_owned());
+                return Err(CompleteError::Trained { role, url, path });
+            }
+        }
+        Ok(heard_all)
     }
 
     /// `log p(ids[i] | ids[..i])` for every i from `start`, at `temperature`, by one version.
@@ -139,4 +198,10 @@ impl Completer {
     ) -> Result<Scored, CompleteError> {
         score::score(&self.http, ids, start, temperature).await
     }
+}
+
+/// Whether a path leads into a directory, whatever links lead there.
+fn is_within(path: &str, dir: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    real(Path::new(path)).starts_with(real(dir))
 }

@@ -38,7 +38,7 @@ pub async fn score(
         "return_logprob": true,
         "logprob_start_len": from,
     });
-    let answer = http.post("/generate", &body).await?;
+    let (answer, _) = http.post("/generate", &body).await?;
     read(&answer, ids, start, from).map_err(|problem| http.malformed(problem))
 }
 

@@ -45,7 +45,14 @@ fn options(url: &str) -> Options {
 
 fn prompt() -> Prompt {
     let messages = vec![json!({"role": "user", "content": "x"})];
-    Prompt { model: "m".to_owned(), messages, temperature: 0.6, max_tokens: 8, seed: 1 << 40 | 5 }
+    Prompt {
+        model: "m".to_owned(),
+        messages,
+        temperature: 0.6,
+        max_tokens: 8,
+        seed: 1 << 40 | 5,
+        constraint: Constraint::None,
+    }
 }
 
 const GOOD: &str = r#"{"choices": [{"message": {"content": "fine"}}]}"#;
@@ -54,7 +61,7 @@ const GOOD: &str = r#"{"choices": [{"message": {"content": "fine"}}]}"#;
 async fn what_passes_is_tried_again() {
     let (url, asked) = serve(vec![(429, "busy"), (503, "loading"), (200, GOOD)]).await;
     let completer = Completer::open(options(&url)).unwrap();
-    assert_eq!(completer.complete(&prompt()).await.unwrap(), "fine");
+    assert_eq!(completer.complete(&prompt()).await.unwrap().text, "fine");
     let asked = asked.lock().unwrap();
     assert_eq!(asked.len(), 3);
     let body: Value = serde_json::from_str(&asked[2]).unwrap();
@@ -95,6 +102,36 @@ async fn what_will_not_pass_is_asked_once() {
 }
 
 #[tokio::test]
+async fn a_server_that_follows_the_training_is_told_apart() {
+    let home = tempfile::tempdir().unwrap();
+    let weights = home.path().join("weights");
+    std::fs::create_dir_all(weights.join("v3")).unwrap();
+    let serves = |path: &Path, fixed: &str| -> &'static str {
+        let path = path.display();
+        format!(r#"{{"model_path": "{path}"{fixed}}}"#).leak()
+    };
+    let (inside, beside) = (weights.join("v3"), home.path().join("other"));
+    for (info, apart) in [
+        (serves(&inside, r#", "fixed": true"#), Some(true)),
+        (serves(&beside, r#", "fixed": false"#), Some(true)),
+        (serves(&inside, ""), Some(true)),
+        ("no such route", Some(true)),
+        (serves(&inside, r#", "fixed": false"#), None),
+    ] {
+        let (url, _) = serve(vec![(200, info)]).await;
+        let completer = Completer::open(options(&url)).unwrap();
+        let told = completer.is_apart_from(&weights).await;
+        assert_eq!(told.as_ref().ok().copied(), apart, "{info}");
+        if let Err(error) = told {
+            assert!(error.is_misconfigured());
+            assert!(error.to_string().contains("is the model that is being trained"), "{error}");
+        }
+    }
+    let nobody = Completer::open(options("http://127.0.0.1:1")).unwrap();
+    assert!(!nobody.is_apart_from(&weights).await.unwrap(), "it may still say so");
+}
+
+#[tokio::test]
 async fn garbage_is_malformed() {
     for text in ["not json", "{}", "[]", r#"{"choices": []}"#, r#"{"choices": [{"message": 1}]}"#] {
         let (url, asked) = serve(vec![(200, text)]).await;
@@ -103,8 +140,39 @@ async fn garbage_is_malformed() {
         assert_eq!(asked.lock().unwrap().len(), 1);
     }
     let (url, _) = serve(vec![(200, r#"{"choices": [{"message": {"content": null}}]}"#)]).await;
-    let text = Completer::open(options(&url)).unwrap().complete(&prompt()).await.unwrap();
-    assert_eq!(text, "");
+    let answer = Completer::open(options(&url)).unwrap().complete(&prompt()).await.unwrap();
+    assert_eq!(answer.text, "");
+}
+
+#[tokio::test]
+async fn what_an_answer_took_is_told_as_far_as_the_server_says_it() {
+    let counted = r#"{"choices": [{"message": {"content": "fine"}}],
+        "usage": {"prompt_tokens": 900, "completion_tokens": 7}}"#;
+    let (url, _) = serve(vec![(503, "loading"), (200, counted), (200, GOOD)]).await;
+    let completer = Completer::open(options(&url)).unwrap();
+    let answer = completer.complete(&prompt()).await.unwrap();
+    assert_eq!((answer.prompt_tokens, answer.completion_tokens), (Some(900), Some(7)));
+    let silent = completer.complete(&prompt()).await.unwrap();
+    assert_eq!((silent.prompt_tokens, silent.completion_tokens), (None, None));
+}
+
+#[tokio::test]
+async fn a_constraint_is_told_in_the_words_of_its_server() {
+    let (url, asked) = serve(vec![(200, GOOD)]).await;
+    let completer = Completer::open(options(&url)).unwrap();
+    let regex = || "a|b".to_owned();
+    for constraint in [Constraint::None, Constraint::Sglang(regex()), Constraint::Vllm(regex())] {
+        completer.complete(&Prompt { constraint, ..prompt() }).await.unwrap();
+    }
+    let bodies: Vec<Value> =
+        asked.lock().unwrap().iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+    let told = |at: usize, name: &str| bodies[at].get(name).cloned();
+    for name in ["regex", "structured_outputs", "guided_regex"] {
+        assert_eq!(told(0, name), None);
+    }
+    assert_eq!(told(1, "regex"), Some(json!("a|b")));
+    assert_eq!(told(2, "structured_outputs"), Some(json!({"regex": "a|b"})));
+    assert_eq!(told(2, "guided_regex"), Some(json!("a|b")));
 }
 
 #[tokio::test]
@@ -151,7 +219,7 @@ async fn of_several_servers_the_idle_one_is_asked_and_one_that_fails_rests() {
     let options = Options { urls: vec![bad, good], patience, ..options("") };
     let completer = Completer::open(options).unwrap();
     for _ in 0..5 {
-        assert_eq!(completer.complete(&prompt()).await.unwrap(), "fine");
+        assert_eq!(completer.complete(&prompt()).await.unwrap().text, "fine");
     }
     assert_eq!(asked.lock().unwrap().len(), 5);
     let refused = refused.lock().unwrap().len();

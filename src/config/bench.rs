@@ -160,6 +160,38 @@ impl PlaceConfig {
     }
 }
 
+/// Configuration of `bench judge`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JudgeBenchConfig {
+    /// Rollouts that wait.
+    pub rollouts: usize,
+    /// Rollouts of one segment.
+    pub segment_rollouts: usize,
+    /// Whether the rules judge, in place of a model that answers at once.
+    pub rules: bool,
+    /// Votes per turn.
+    pub votes: usize,
+    /// Turns judged at the same time.
+    pub concurrency: usize,
+    /// Where the home is made, instead of the directory for temporary files.
+    pub dir: Option<PathBuf>,
+    /// The program that is measured: this one.
+    pub program: PathBuf,
+}
+
+impl JudgeBenchConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first key whose value cannot be worked with.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let most = "1 to 10,000,000";
+        require((1..=10_000_000).contains(&self.rollouts), "rollouts", self.rollouts, most)?;
+        let segment = self.segment_rollouts;
+        require((1..=10_000).contains(&segment), "segment_rollouts", segment, "1 to 10,000")
+    }
+}
+
 /// Configuration of `bench follow`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FollowConfig {

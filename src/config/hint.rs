@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Judge, JudgeConfig, require, require_url};
+use super::{ConfigError, Judge, JudgeConfig, Shard, require, require_url};
 
 /// Which of the hints that may be accepted is taken, and how many are kept for the trainer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,17 @@ impl fmt::Display for HintSelect {
     }
 }
 
+/// Which hints of a judge may be taken, and which of them is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acceptance {
+    /// Characters that a hint must exceed.
+    pub chars_min: usize,
+    /// Which of several is taken.
+    pub select: HintSelect,
+    /// Those that hand over the answer may be taken too.
+    pub leaks: bool,
+}
+
 /// Configuration of the `hint` stage; `J` is as in [`JudgeConfig`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, bound(deserialize = "J: Deserialize<'de> + Default"))]
@@ -83,6 +94,11 @@ pub struct HintConfig<J = Judge> {
     pub hint_chars_min: usize,
     /// Which of the accepted hints is taken.
     pub hint_select: HintSelect,
+    /// Take hints too that hand over the answer: that say what nobody had said before the reply
+    /// was judged.
+    pub keep_leaks: bool,
+    /// The part of the turns that this process looks through; all if absent.
+    pub shard: Option<Shard>,
     /// Who finds hints, and how.
     #[serde(flatten)]
     pub judge: JudgeConfig<J>,
@@ -97,12 +113,20 @@ impl<J: Default> Default for HintConfig<J> {
             teacher_key_file: None,
             hint_chars_min: 10,
             hint_select: HintSelect::default(),
+            keep_leaks: false,
+            shard: None,
             judge: JudgeConfig::default(),
         }
     }
 }
 
 impl<J> HintConfig<J> {
+    /// Which hints may be taken, and which of them is.
+    pub const fn acceptance(&self) -> Acceptance {
+        let (chars_min, select) = (self.hint_chars_min, self.hint_select);
+        Acceptance { chars_min, select, leaks: self.keep_leaks }
+    }
+
     /// Checks every value.
     ///
     /// # Errors

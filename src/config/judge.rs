@@ -151,6 +151,19 @@ impl fmt::Display for Judge {
     }
 }
 
+/// How a judge's server is told what a vote must look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JudgeConstraint {
+    /// It is not: a vote without a verdict does not count.
+    #[default]
+    None,
+    /// By a regular expression, as SGLang takes it.
+    Sglang,
+    /// By a regular expression, as vLLM takes it.
+    Vllm,
+}
+
 /// How the judge is asked: a [`Judge`], or a [`RunJudge`] where the loop is started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -169,6 +182,10 @@ pub struct JudgeConfig<J = Judge> {
     pub judge_tokens: usize,
     /// About how many tokens of the exchange are shown to the judge.
     pub judge_prompt_tokens: usize,
+    /// How the server is told that a vote must end in a verdict, if it can be told.
+    pub judge_constraint: JudgeConstraint,
+    /// Let the very model judge that is being trained.
+    pub judge_may_be_trained: bool,
     /// Turns judged at the same time.
     pub concurrency: usize,
     /// Tries per vote before it counts as lost.
@@ -187,6 +204,8 @@ impl<J: Default> Default for JudgeConfig<J> {
             judge_temperature: 0.6,
             judge_tokens: 1_024,
             judge_prompt_tokens: 9_000,
+            judge_constraint: JudgeConstraint::default(),
+            judge_may_be_trained: false,
             concurrency: 4,
             tries: 4,
             timeout_s: 120,

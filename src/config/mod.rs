@@ -19,15 +19,16 @@ mod shard;
 mod train;
 
 pub use bench::{
-    BenchConfig, FollowConfig, PlaceConfig, Shape, TalkSize, TrainBenchConfig, TrainedPart,
+    BenchConfig, FollowConfig, JudgeBenchConfig, PlaceConfig, Shape, TalkSize, TrainBenchConfig,
+    TrainedPart,
 };
 pub use collect::CollectConfig;
 pub use deploy::DeployConfig;
 pub use device::{DeviceChoice, DtypeChoice};
-pub use hint::{HintConfig, HintSelect};
+pub use hint::{Acceptance, HintConfig, HintSelect};
 pub use home::Home;
 pub use hub::HubConfig;
-pub use judge::{Judge, JudgeConfig, RunJudge, Servers};
+pub use judge::{Judge, JudgeConfig, JudgeConstraint, RunJudge, Servers};
 pub use objective::{
     Behaviour, HybridSelection, HybridSupport, KlEstimator, Method, OptimizerKind, Schedule,
     ScheduleKind, TrainedWeights,

@@ -114,6 +114,9 @@ pub struct TrainConfig {
     pub train_tokens_max: usize,
     /// Tokens that are computed at once; a longer sample is computed alone.
     pub pack_tokens: usize,
+    /// The judges whose scores and hints count, as the tables name them; all if none is named. The
+    /// user's own word always counts.
+    pub judged_by: Vec<String>,
     /// How many versions behind the head the oldest token of a reply may be.
     pub staleness_max: u64,
     /// Replies in a row that may make the same tool calls; one more is not trained on.
@@ -197,6 +200,7 @@ impl Default for TrainConfig {
             log_ratio_max: 20.0,
             train_tokens_max: 32_768,
             pack_tokens: 16_384,
+            judged_by: Vec::new(),
             staleness_max: 4,
             same_call_max: 3,
             allow_penalties: false,

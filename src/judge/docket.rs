@@ -5,6 +5,9 @@ use std::future::Future;
 
 use tokio::task::JoinSet;
 
+/// Cases that wait in memory, about.
+const WAITING_MAX: usize = 512;
+
 /// A queue of cases, a bounded number of which are worked on at the same time.
 #[derive(Debug)]
 pub struct Docket<W, R> {
@@ -27,6 +30,11 @@ impl<W, R: Send + 'static> Docket<W, R> {
     /// Whether nothing waits and nothing is worked on.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether there is room for more cases: a longer backlog stays where it is stored.
+    pub fn wants_more(&self) -> bool {
+        self.waiting.len() < WAITING_MAX.max(self.at_once)
     }
 
     /// Adds cases at the end.

@@ -4,6 +4,7 @@
 
 mod docket;
 mod exchange;
+mod leak;
 mod looked;
 mod phrases;
 mod prompts;
@@ -14,15 +15,17 @@ mod shown;
 mod tests;
 mod votes;
 
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{self, FuturesUnordered, Stream, StreamExt};
 use rand::RngExt;
 use serde::Serialize;
 
-use crate::complete::{CompleteError, Completer, Options, Patience, Prompt};
-use crate::config::{self, HintSelect, JudgeConfig};
-use crate::rollout::{HintVote, Rated, Rating, TurnId, Vote};
+use crate::complete::{Answer, CompleteError, Completer, Constraint, Options, Patience, Prompt};
+use crate::config::{self, Acceptance, HintSelect, JudgeConfig, JudgeConstraint};
+use crate::rollout::{BY_USER, HintVote, Rated, Rating, Spent, TurnId, Vote};
 
 pub use docket::Docket;
 pub use exchange::{Exchange, Unreadable};
@@ -35,8 +38,6 @@ pub use shown::{BadCase, Written};
 const RULES: &str = "rules@3";
 /// Version of the prompts and of the vote rules.
 const MODEL: &str = "openai@3";
-/// The user's own explicit word, which outranks any judge.
-const USER: &str = "user@1";
 
 /// Who judges.
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ pub enum Judge {
 pub struct ModelJudge {
     completer: Completer,
     config: JudgeConfig,
+    /// The weights under training, until it is known that the judge's are others.
+    trained: Arc<Mutex<Option<PathBuf>>>,
 }
 
 /// What came of asking for a score.
@@ -83,7 +86,8 @@ pub struct HintBallot {
 impl ScoreBallot {
     /// One vote that nobody was asked for.
     fn single(judge: &str, score: i8, reason: String) -> Self {
-        let votes = vec![Vote { value: Some(score), text: reason.clone() }];
+        let spent = Spent::default();
+        let votes = vec![Vote { value: Some(score), text: reason.clone(), spent }];
         Self { judge: judge.to_owned(), votes, score: Some(score), reasoning: reason }
     }
 }
@@ -92,21 +96,21 @@ impl HintBallot {
     /// One vote that nobody was asked for.
     fn single(judge: &str, hint: Option<String>, reason: String) -> Self {
         let value = Some(if hint.is_some() { 1 } else { -1 });
-        let votes = vec![HintVote { value, hint, text: reason }];
+        let spent = Spent::default();
+        let votes = vec![HintVote { value, hint, text: reason, leak: false, spent }];
         Self { judge: judge.to_owned(), votes, failed: None }
     }
 
-    /// The longest hint of the positive votes with more than `chars_min` characters, or the
-    /// shortest; the first of several as long. What the user has said explicitly counts whatever
-    /// its length.
-    pub fn accepted(&self, chars_min: usize, select: HintSelect) -> Option<&str> {
+    /// The longest hint of the positive votes that may be taken, or the shortest; the first of
+    /// several as long. What the user has said explicitly counts whatever its length.
+    pub fn accepted(&self, rule: Acceptance) -> Option<&str> {
         let chars = |hint: &str| hint.chars().count();
-        let better = |hint: &str, best: &str| match select {
+        let better = |hint: &str, best: &str| match rule.select {
             HintSelect::Shortest => chars(hint) < chars(best),
             HintSelect::Longest | HintSelect::All(_) => chars(hint) > chars(best),
         };
         let mut best: Option<&str> = None;
-        for hint in self.usable(chars_min) {
+        for hint in self.usable(rule) {
             if best.is_none_or(|best| better(hint, best)) {
                 best = Some(hint);
             }
@@ -115,25 +119,31 @@ impl HintBallot {
     }
 
     /// Every hint that may be accepted, without repetitions, shortest first (in order where they
-    /// are as long), and at most `count` of them.
+    /// are as long), and as many of them as are kept.
     ///
     /// Proven by `hints_are_chosen_as_the_reference_does`.
-    pub fn candidates(&self, chars_min: usize, count: usize) -> Vec<String> {
+    pub fn candidates(&self, rule: Acceptance) -> Vec<String> {
         let mut hints: Vec<&str> = Vec::new();
-        for hint in self.usable(chars_min) {
+        for hint in self.usable(rule) {
             if !hints.contains(&hint) {
                 hints.push(hint);
             }
         }
         hints.sort_by_key(|hint| hint.chars().count());
-        hints.truncate(count);
+        hints.truncate(rule.select.kept());
         hints.into_iter().map(str::to_owned).collect()
     }
 
+    /// Whether a hint was found that hands over the answer.
+    pub fn has_leak(&self) -> bool {
+        self.votes.iter().any(|vote| vote.leak && vote.value == Some(1))
+    }
+
     /// The hints of the positive votes, without white space around them.
-    fn usable(&self, chars_min: usize) -> impl Iterator<Item = &str> {
-        let chars_min = if self.judge == USER { 0 } else { chars_min };
-        let positive = self.votes.iter().filter(|vote| vote.value == Some(1));
+    fn usable(&self, rule: Acceptance) -> impl Iterator<Item = &str> {
+        let chars_min = if self.judge == BY_USER { 0 } else { rule.chars_min };
+        let may = move |vote: &&HintVote| vote.value == Some(1) && (rule.leaks || !vote.leak);
+        let positive = self.votes.iter().filter(may);
         let hints = positive.filter_map(|vote| vote.hint.as_deref()).map(str::trim);
         hints.filter(move |hint| hint.chars().count() > chars_min)
     }
@@ -161,7 +171,19 @@ impl Judge {
             concurrency: config.concurrency.saturating_mul(config.votes),
             role: "judge",
         })?;
-        Ok(judge(ModelJudge { completer, config: config.clone() }))
+        let trained = Arc::default();
+        Ok(judge(ModelJudge { completer, config: config.clone(), trained }))
+    }
+
+    /// A judge that refuses to be the model whose weights in `weights` are being trained, unless
+    /// its configuration lets it.
+    pub fn apart_from(self, weights: PathBuf) -> Self {
+        if let Self::Model(judge) | Self::RulesAndModel(judge) = &self
+            && !judge.config.judge_may_be_trained
+        {
+            *judge.trained.lock().unwrap_or_else(PoisonError::into_inner) = Some(weights);
+        }
+        self
     }
 
     /// Name and version, as the tables record it.
@@ -177,7 +199,7 @@ impl Judge {
     /// user's own word is nobody's to judge again.
     pub fn has_judged(&self, judge: &str) -> bool {
         let model = |model: &ModelJudge| model.name() == judge;
-        judge == USER
+        judge == BY_USER
             || match self {
                 Self::Rules => judge == RULES,
                 Self::Model(own) => model(own),
@@ -195,7 +217,7 @@ impl Judge {
         exchange: &Exchange,
     ) -> Result<ScoreBallot, CompleteError> {
         if let Some(rated) = &exchange.rated {
-            return Ok(ScoreBallot::single(USER, rated.rating.score(), told(rated)));
+            return Ok(ScoreBallot::single(BY_USER, rated.rating.score(), told(rated)));
         }
         let by_rules = || {
             let Verdict { score, reason, .. } = rules::verdict(exchange);
@@ -210,10 +232,13 @@ impl Judge {
             },
         };
         let valid = |text: &str| votes::boxed(text, &[-1, 0, 1]);
-        let (texts, failed) =
+        let (answers, failed) =
             judge.ask(turn, prompts::SCORE, exchange, valid, votes::settled).await?;
-        let votes: Vec<Vote> =
-            texts.into_iter().map(|text| Vote { value: valid(&text), text }).collect();
+        let vote = |answer: Answer| {
+            let (value, spent) = (valid(&answer.text), spent(&answer));
+            Vote { value, text: answer.text, spent }
+        };
+        let votes: Vec<Vote> = answers.into_iter().map(vote).collect();
         let score = votes::majority(votes.iter().map(|vote| vote.value));
         let of_majority = votes.iter().find(|vote| vote.value == score && score.is_some());
         let reasoning = match (of_majority, score) {
@@ -261,7 +286,7 @@ impl Judge {
         if let Some(rated) = &exchange.rated {
             let hint = rated.text.clone().filter(|_| rated.rating == Rating::Down);
             if hint.is_some() || exchange.next_state.is_empty() {
-                return Ok(HintBallot::single(USER, hint, told(rated)));
+                return Ok(HintBallot::single(BY_USER, hint, told(rated)));
             }
         }
         let Verdict { score, reason, hint } = match self {
@@ -280,16 +305,29 @@ impl Judge {
         let valid = |text: &str| votes::boxed(text, &[-1, 1]);
         // each vote may hold the hint that is chosen
         let all = |_: &[Option<i8>], _| false;
-        let (texts, failed) = judge.ask(turn, prompts::HINT, exchange, valid, all).await?;
-        let votes: Vec<HintVote> = texts
-            .into_iter()
-            .map(|text| HintVote { value: valid(&text), hint: votes::hint(&text), text })
-            .collect();
+        let (answers, failed) = judge.ask(turn, prompts::HINT, exchange, valid, all).await?;
+        let known = leak::Known::of(exchange);
+        let vote = |answer: Answer| {
+            let (value, hint, spent) =
+                (valid(&answer.text), votes::hint(&answer.text), spent(&answer));
+            let leak = hint.as_deref().is_some_and(|hint| known.lacks(hint).is_some());
+            HintVote { value, hint, text: answer.text, leak, spent }
+        };
+        let votes: Vec<HintVote> = answers.into_iter().map(vote).collect();
         let failed = match votes.iter().any(|vote| vote.value.is_some()) {
             true => None,
             false => Some(failed.unwrap_or_else(|| "no vote held a decision".to_owned())),
         };
         Ok(HintBallot { judge: judge.name(), votes, failed })
+    }
+}
+
+/// What an answer took.
+fn spent(answer: &Answer) -> Spent {
+    Spent {
+        latency_ms: Some(u32::try_from(answer.latency.as_millis()).unwrap_or(u32::MAX)),
+        prompt_tokens: answer.prompt_tokens,
+        completion_tokens: answer.completion_tokens,
     }
 }
 
@@ -307,7 +345,27 @@ impl ModelJudge {
         format!("{MODEL}:{}", self.config.judge_model)
     }
 
-    /// The texts of m votes, asked for at the same time, in their order; asked again, up to the
+    /// Looks once whether the judge is the model under training.
+    async fn refuse_trained(&self) -> Result<(), CompleteError> {
+        let trained = || self.trained.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(weights) = trained().clone() else { return Ok(()) };
+        if self.completer.is_apart_from(&weights).await? {
+            *trained() = None;
+        }
+        Ok(())
+    }
+
+    /// What an answer to these instructions must look like, for a server that can be told.
+    fn constraint(&self, system: &str) -> Constraint {
+        let form = if system == prompts::HINT { votes::HINT_FORM } else { votes::SCORE_FORM };
+        match self.config.judge_constraint {
+            JudgeConstraint::None => Constraint::None,
+            JudgeConstraint::Sglang => Constraint::Sglang(form.to_owned()),
+            JudgeConstraint::Vllm => Constraint::Vllm(form.to_owned()),
+        }
+    }
+
+    /// The answers of m votes, asked for at the same time, in their order; asked again, up to the
     /// configured tries, while none is valid. With them, what the last request that failed by
     /// itself met. Once `settled` says of the votes so far, and how many are to come, that nothing
     /// depends on those, they are not waited for.
@@ -318,10 +376,12 @@ impl ModelJudge {
         exchange: &Exchange,
         valid: impl Fn(&str) -> Option<i8>,
         settled: impl Fn(&[Option<i8>], usize) -> bool,
-    ) -> Result<(Vec<String>, Option<String>), CompleteError> {
+    ) -> Result<(Vec<Answer>, Option<String>), CompleteError> {
+        self.refuse_trained().await?;
         let (nonce, budget) = (rand::rng().random(), self.config.judge_prompt_tokens);
         let messages = prompts::ask(system, exchange, nonce, budget);
-        let (mut texts, mut failed) = (Vec::new(), None);
+        let constraint = self.constraint(system);
+        let (mut answers, mut failed) = (Vec::new(), None);
         for round in 0..self.config.tries {
             let votes = (0..self.config.votes).map(|vote| {
                 let number = round * self.config.votes + vote;
@@ -331,6 +391,7 @@ impl ModelJudge {
                     temperature: self.config.judge_temperature,
                     max_tokens: self.config.judge_tokens,
                     seed: (turn.0 as u64).wrapping_add(number as u64),
+                    constraint: constraint.clone(),
                 };
                 async move { (number, self.completer.complete(&prompt).await) }
             });
@@ -338,23 +399,24 @@ impl ModelJudge {
             let mut gone = None;
             while let Some((number, answer)) = votes.next().await {
                 match answer {
-                    Ok(text) => texts.push((number, text)),
+                    Ok(answer) => answers.push((number, answer)),
                     Err(error) if error.is_down() || error.is_misconfigured() => gone = Some(error),
                     Err(error) => failed = Some(error.to_string()),
                 }
-                let values: Vec<_> = texts.iter().map(|(_, text)| valid(text)).collect();
+                let values: Vec<_> =
+                    answers.iter().map(|(_, answer)| valid(&answer.text)).collect();
                 if settled(&values, votes.len()) {
                     break;
                 }
             }
-            if texts.iter().any(|(_, text)| valid(text).is_some()) {
+            if answers.iter().any(|(_, answer): &(_, Answer)| valid(&answer.text).is_some()) {
                 break;
             }
             if let Some(error) = gone {
                 return Err(error);
             }
         }
-        texts.sort_by_key(|(number, _)| *number);
-        Ok((texts.into_iter().map(|(_, text)| text).collect(), failed))
+        answers.sort_by_key(|(number, _)| *number);
+        Ok((answers.into_iter().map(|(_, answer)| answer).collect(), failed))
     }
 }

@@ -218,6 +218,8 @@ fn the_longest_hint_of_the_positive_votes_is_accepted() {
         value,
         hint: hint.map(str::to_owned),
         text: String::new(),
+        leak: false,
+        spent: Spent::default(),
     };
     let ballot = HintBallot {
         judge: MODEL.to_owned(),
@@ -230,11 +232,23 @@ fn the_longest_hint_of_the_positive_votes_is_accepted() {
         ],
         failed: None,
     };
-    assert_eq!(ballot.accepted(10, HintSelect::Longest), Some("Use metric units, please."));
-    assert_eq!(ballot.accepted(25, HintSelect::Longest), None);
-    assert_eq!(ballot.accepted(24, HintSelect::Longest), Some("Use metric units, please."));
-    assert_eq!(ballot.accepted(10, HintSelect::Shortest), Some("Use metric units."));
-    assert_eq!(ballot.accepted(10, HintSelect::All(2)), Some("Use metric units, please."));
+    let taken = |chars_min, select| ballot.accepted(accepting(chars_min, select));
+    assert_eq!(taken(10, HintSelect::Longest), Some("Use metric units, please."));
+    assert_eq!(taken(25, HintSelect::Longest), None);
+    assert_eq!(taken(24, HintSelect::Longest), Some("Use metric units, please."));
+    assert_eq!(taken(10, HintSelect::Shortest), Some("Use metric units."));
+    assert_eq!(taken(10, HintSelect::All(2)), Some("Use metric units, please."));
+    let mut leaking = ballot.clone();
+    leaking.votes[3].leak = true;
+    let rule = accepting(10, HintSelect::Longest);
+    assert_eq!(leaking.accepted(rule), Some("Use metric units."), "a leak is passed over");
+    assert_eq!(leaking.candidates(rule), ["Use metric units."]);
+    let kept = Acceptance { leaks: true, ..rule };
+    assert_eq!(leaking.accepted(kept), Some("Use metric units, please."));
+}
+
+fn accepting(chars_min: usize, select: HintSelect) -> Acceptance {
+    Acceptance { chars_min, select, leaks: false }
 }
 
 /// The judge votes of `testdata/golden/hybrid-a` and the hints that the reference takes of them.
@@ -248,6 +262,8 @@ fn hints_are_chosen_as_the_reference_does() {
             value: vote["score"].as_i64().and_then(|score| i8::try_from(score).ok()),
             hint: vote["hint"].as_str().map(str::to_owned),
             text: String::new(),
+            leak: false,
+            spent: Spent::default(),
         });
         let ballot = HintBallot { judge: MODEL.to_owned(), votes: votes.collect(), failed: None };
         let expected: Vec<&str> = case["expected_hints"]
@@ -256,7 +272,12 @@ fn hints_are_chosen_as_the_reference_does() {
             .iter()
             .map(|h| h.as_str().unwrap())
             .collect();
-        assert_eq!(ballot.candidates(10, 3), expected, "{}", case["name"]);
+        assert_eq!(
+            ballot.candidates(accepting(10, HintSelect::Longest)),
+            expected,
+            "{}",
+            case["name"]
+        );
     }
 }
 
@@ -282,7 +303,7 @@ async fn the_users_explicit_word_outranks_the_judge() {
     assert!(ballot.reasoning.contains("down: shorter"), "{}", ballot.reasoning);
     let ballot = Judge::Rules.hint(TurnId(1), &asked).await.unwrap();
     assert_eq!(
-        ballot.accepted(10, HintSelect::Longest),
+        ballot.accepted(accepting(10, HintSelect::Longest)),
         Some("shorter"),
         "word for word, however short"
     );
@@ -297,16 +318,19 @@ async fn a_bare_rating_leaves_the_hint_to_what_came_next() {
         let ballot = Judge::Rules.hint(TurnId(1), &rated(rating, None, wish.clone())).await;
         let ballot = ballot.unwrap();
         assert_eq!(
-            (ballot.accepted(10, HintSelect::Longest), ballot.judge.as_str()),
+            (ballot.accepted(accepting(10, HintSelect::Longest)), ballot.judge.as_str()),
             (Some("use metric units."), RULES)
         );
         let ballot = Judge::Rules.hint(TurnId(1), &rated(rating, None, json!([]))).await.unwrap();
-        assert_eq!((ballot.accepted(0, HintSelect::Longest), ballot.judge.as_str()), (None, USER));
+        assert_eq!(
+            (ballot.accepted(accepting(0, HintSelect::Longest)), ballot.judge.as_str()),
+            (None, BY_USER)
+        );
     }
     let praised = rated(Rating::Up, Some("in just the right tone"), json!([]));
     let ballot = Judge::Rules.hint(TurnId(1), &praised).await.unwrap();
     assert_eq!(
-        ballot.accepted(0, HintSelect::Longest),
+        ballot.accepted(accepting(0, HintSelect::Longest)),
         None,
         "praise says nothing that should have been done"
     );

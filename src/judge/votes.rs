@@ -5,6 +5,11 @@ pub const HINT_START: &str = "[HINT_START]";
 /// Last mark of a hint.
 pub const HINT_END: &str = "[HINT_END]";
 
+/// A vote on a score as a regular expression: reasons, then a box.
+pub const SCORE_FORM: &str = r"[\s\S]*\\boxed\{(1|-1|0)\}";
+/// A vote on a hint: reasons, then a box, and the hint where there is one.
+pub const HINT_FORM: &str = r"[\s\S]*\\boxed\{(-1\}|1\}\s*\[HINT_START\][\s\S]+\[HINT_END\])";
+
 /// The value of the last valid `\boxed{…}` of `text`; `allowed` says which values are.
 pub fn boxed(text: &str, allowed: &[i8]) -> Option<i8> {
     let mut rest = text;

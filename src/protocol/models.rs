@@ -48,6 +48,9 @@ pub struct ModelInfo {
     /// One hash over the files that the live weights were read from; absent where it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_sha256: Option<String>,
+    /// Whether this version is served whatever goes live.
+    #[serde(default)]
+    pub fixed: bool,
     /// Whether the model writes text.
     pub is_generation: bool,
     /// Longest prompt and reply together, in tokens.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{TurnId, Version, labelled};
+use super::{Spent, TurnId, Version, labelled};
 
 labelled! {
     /// How looking for a hint ended.
@@ -31,6 +31,12 @@ pub struct HintVote {
     pub hint: Option<String>,
     /// What the judge wrote.
     pub text: String,
+    /// The hint says something that nobody had said before the reply was judged: the answer, most
+    /// likely.
+    pub leak: bool,
+    /// What it took.
+    #[serde(flatten)]
+    pub spent: Spent,
 }
 
 /// How a hinted prompt comes from the recorded one: what both begin with, what stands in between,

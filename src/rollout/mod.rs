@@ -17,7 +17,7 @@ pub use hint::{Hint, HintCandidate, HintStatus, HintVote, Splice};
 pub use ids::{InvalidTurnId, TurnId, Version, VersionSpan};
 pub use ledger::{Ledger, Placement, Rejection, Tally, TurnState, UnknownRejection};
 pub use record::{ClosedBy, Rollout, TurnKind};
-pub use score::{Score, ScoreStatus, Vote};
+pub use score::{BY_USER, Score, ScoreStatus, Spent, Vote};
 pub use step::{Deployment, DeploymentEvent, RejectedTurn, Step, TrainedTurn, TrainingSignal};
 pub use turn::{ConstraintKind, FinishReason, Sampling, Turn, TurnStatus};
 

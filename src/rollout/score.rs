@@ -4,6 +4,9 @@ use serde::Serialize;
 
 use super::{TurnId, labelled};
 
+/// The judge of what the user said explicitly, which outranks any other.
+pub const BY_USER: &str = "user@1";
+
 labelled! {
     /// How scoring a turn ended.
     ScoreStatus {
@@ -14,6 +17,21 @@ labelled! {
     }
 }
 
+/// What an answer of a model took. Nothing where no model was asked; the tokens as the server
+/// counts them, if it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Spent {
+    /// Milliseconds from the request that was answered to the end of its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u32>,
+    /// Tokens of the prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<u32>,
+    /// Tokens of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_tokens: Option<u32>,
+}
+
 /// One sampled verdict.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Vote {
@@ -21,6 +39,9 @@ pub struct Vote {
     pub value: Option<i8>,
     /// What the judge wrote.
     pub text: String,
+    /// What it took.
+    #[serde(flatten)]
+    pub spent: Spent,
 }
 
 /// A row of the `scores` table.

@@ -157,6 +157,11 @@ pub struct Mismatch(pub String);
 pub struct Column<T>(std::vec::IntoIter<T>);
 
 impl<T> Column<T> {
+    /// A column of these values.
+    pub fn of(values: Vec<T>) -> Self {
+        Self(values.into_iter())
+    }
+
     /// Every row's value.
     pub fn all(self) -> impl Iterator<Item = T> {
         self.0

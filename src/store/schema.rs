@@ -14,7 +14,7 @@ use super::columns::{Batch, Columns, Mismatch};
 use super::{StoreError, Table, segment};
 
 /// The version of the columns that this program writes, kept in each file's metadata.
-pub const SCHEMA_VERSION: u32 = 4;
+pub const SCHEMA_VERSION: u32 = 5;
 
 /// Metadata key of the schema version.
 pub(super) const VERSION_KEY: &str = "openclaw.schema_version";

@@ -1,6 +1,6 @@
 //! Reading what is new in a table, again and again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ const LIST_EVERY: Duration = Duration::from_secs(10);
 pub struct Tail<R> {
     table: PathBuf,
     epochs: BTreeMap<Arc<Path>, Epoch>,
+    /// Segments that [`Tail::some`] has found and not read yet.
+    ahead: VecDeque<Segment>,
     rows: PhantomData<fn() -> R>,
 }
 
@@ -99,11 +101,40 @@ impl<R: Part> Tail<R> {
     pub fn each(&mut self, mut take: impl FnMut(Vec<R>)) -> Vec<StoreError> {
         self.visit(|segment| rows::<R>(&segment.path())?.try_for_each(|batch| batch.map(&mut take)))
     }
+
+    /// As [`Tail::each`], segment by segment, until `take` wants no more for now: it is asked again
+    /// from there the next time. So a table of any length is read with as little memory as `take`
+    /// has use for.
+    pub fn some(&mut self, mut take: impl FnMut(Vec<R>) -> bool) -> Vec<StoreError> {
+        let mut broken = Vec::new();
+        if self.ahead.is_empty() {
+            let found = self.find();
+            broken = found.broken;
+            self.ahead.extend(found.segments);
+        }
+        let mut wants = true;
+        while wants && let Some(segment) = self.ahead.pop_front() {
+            let batches = rows::<R>(&segment.path());
+            let read = batches.and_then(|mut batches| {
+                batches.try_for_each(|batch| batch.map(|rows| wants = take(rows)))
+            });
+            match read {
+                Ok(()) => self.read(&segment),
+                Err(error) => broken.extend(self.unread(&segment, error)),
+            }
+        }
+        broken
+    }
+
+    /// How many segments [`Tail::some`] has found and not read.
+    pub fn ahead(&self) -> usize {
+        self.ahead.len()
+    }
 }
 
 impl<R> Tail<R> {
     pub(super) fn new(table: PathBuf) -> Self {
-        Self { table, epochs: BTreeMap::new(), rows: PhantomData }
+        Self { table, epochs: BTreeMap::new(), ahead: VecDeque::new(), rows: PhantomData }
     }
 
     /// The segments that were not seen before, and those that could not be read and have changed.
@@ -243,4 +274,44 @@ impl Epoch {
 fn print_of(path: &Path) -> Option<Print> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.len(), metadata.modified().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Home;
+    use crate::rollout::{Feedback, Rated, Rating, TurnId};
+    use crate::store::Store;
+
+    fn feedback(at: i64) -> Feedback {
+        let rated = Rated { rating: Rating::Up, text: None, given_at_us: at };
+        Feedback { turn_id: TurnId(1), user: String::new(), rated }
+    }
+
+    #[test]
+    fn no_more_is_read_than_is_wanted_and_nothing_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&Home::new(dir.path())).unwrap();
+        let mut writer = store.writer::<Feedback>("test").unwrap();
+        for segment in 0..5 {
+            let rows: Vec<_> = (0..10).map(|row| feedback(10 * segment + row)).collect();
+            writer.append(&rows).unwrap();
+        }
+        let mut tail = store.tail::<Feedback>();
+        let mut seen = Vec::new();
+        let mut take = |seen: &mut Vec<i64>, room: usize| {
+            let until = seen.len() + room;
+            let broken = tail.some(|rows| {
+                seen.extend(rows.iter().map(|row| row.rated.given_at_us));
+                seen.len() < until
+            });
+            assert!(broken.is_empty(), "{broken:?}");
+            tail.ahead()
+        };
+        assert_eq!(take(&mut seen, 15), 3, "two segments hold what is wanted");
+        assert_eq!(take(&mut seen, 1), 2);
+        writer.append(&[feedback(50)]).unwrap();
+        assert_eq!(take(&mut seen, 1_000), 0, "what was found before comes first");
+        take(&mut seen, 1_000);
+        assert_eq!(seen, (0..=50).collect::<Vec<_>>());
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::IntoResponse;
 use openclaw_rl::config::Home;
 use openclaw_rl::rollout::{
@@ -128,9 +128,12 @@ impl Stub {
 pub async fn stub(answer: impl Fn(usize, &Value) -> (u16, String) + Send + Sync + 'static) -> Stub {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let (seen, answer) = (Arc::clone(&asked), Arc::new(answer));
-    let app = Router::new().fallback(move |body: String| {
+    let app = Router::new().fallback(move |method: Method, body: String| {
         let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
         async move {
+            if method == Method::GET {
+                return StatusCode::NOT_FOUND.into_response();
+            }
             let body: Value = serde_json::from_str(&body).unwrap_or_default();
             let number = {
                 let mut seen = seen.lock().unwrap();

@@ -18,7 +18,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use super::{v1, v2, v3, v4};
+use super::{v1, v2, v3, v4, v5};
 
 /// `OPENCLAW_RL_WRITE_GOLDEN=1 cargo test --test it store::files` writes the files of the present
 /// schema version anew. Only until it has been released.
@@ -43,13 +43,17 @@ fn the_files_of_every_release_open() {
         opens(version, &v1::hints());
         opens(version, &v1::deployments());
     }
-    for version in [3, 4] {
+    for version in [3, 4, 5] {
         opens(version, &v1::deployments());
         opens(version, &v3::rollouts());
         opens(version, &v3::feedback());
-        opens(version, &v3::scores());
         opens(version, &v3::turns());
     }
+    opens(3, &v3::scores());
+    opens(4, &v3::scores());
+    opens(5, &v5::scores());
+    opens(5, &v5::hints());
+    opens(5, &v4::steps());
     opens(3, &v3::hints());
     opens(3, &v3::steps());
     opens(4, &v4::hints());

@@ -3,7 +3,7 @@
 use openclaw_rl::rollout::{
     ClosedBy, ConstraintKind, Deployment, DeploymentEvent, Feedback, FinishReason, Hint,
     HintCandidate, HintStatus, HintVote, Rated, Rating, RejectedTurn, Rejection, Rollout, Sampling,
-    Score, ScoreStatus, Splice, Step, TrainedTurn, TrainingSignal, Turn, TurnId, TurnKind,
+    Score, ScoreStatus, Spent, Splice, Step, TrainedTurn, TrainingSignal, Turn, TurnId, TurnKind,
     TurnStatus, Version, VersionSpan, Vote,
 };
 use rand::{Rng, RngExt, SeedableRng};
@@ -187,6 +187,14 @@ impl Sample for Feedback {
     }
 }
 
+fn spent(rng: &mut ChaCha8Rng) -> Spent {
+    Spent {
+        latency_ms: maybe(rng, |rng| rng.next_u32()),
+        prompt_tokens: maybe(rng, |rng| rng.next_u32()),
+        completion_tokens: maybe(rng, |rng| rng.next_u32()),
+    }
+}
+
 impl Sample for Score {
     fn sample(rng: &mut ChaCha8Rng) -> Self {
         Self {
@@ -197,6 +205,7 @@ impl Sample for Score {
             votes: list(rng, |rng| Vote {
                 value: maybe(rng, |rng| rng.random_range(-1..=1)),
                 text: text(rng),
+                spent: spent(rng),
             }),
             score: rng.random_range(-1..=1),
             reasoning: text(rng),
@@ -206,7 +215,7 @@ impl Sample for Score {
 
     fn extremes() -> Vec<Self> {
         let row = Self::sample(&mut rng(0));
-        let silent = vec![Vote { value: None, text: String::new() }; 3];
+        let silent = vec![Vote { value: None, text: String::new(), spent: Spent::default() }; 3];
         vec![
             Self { votes: Vec::new(), score: i8::MIN, ..row.clone() },
             Self { votes: silent, score: i8::MAX, ..row },
@@ -225,6 +234,8 @@ impl Sample for Hint {
                 value: maybe(rng, |rng| one_of(rng, &[-1, 1])),
                 hint: maybe(rng, text),
                 text: text(rng),
+                leak: rng.random(),
+                spent: spent(rng),
             }),
             hint: text(rng),
             scored_by: maybe(rng, |rng| Version(rng.next_u64())),

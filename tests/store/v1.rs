@@ -3,8 +3,8 @@
 
 use openclaw_rl::rollout::{
     ClosedBy, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus, HintVote, RejectedTurn,
-    Rejection, Rollout, Sampling, Score, ScoreStatus, Step, TrainedTurn, TrainingSignal, Turn,
-    TurnId, TurnKind, TurnStatus, Version, VersionSpan, Vote,
+    Rejection, Rollout, Sampling, Score, ScoreStatus, Spent, Step, TrainedTurn, TrainingSignal,
+    Turn, TurnId, TurnKind, TurnStatus, Version, VersionSpan, Vote,
 };
 
 const FIRST: TurnId = TurnId(0x0190_a5c0_0000_7000_8000_0000_0000_0001);
@@ -86,17 +86,18 @@ pub fn rollouts() -> Vec<Rollout> {
     vec![main, retry]
 }
 
+/// What a vote took came with schema 5.
+fn vote(value: Option<i8>, text: &str) -> Vote {
+    Vote { value, text: text.to_owned(), spent: Spent::default() }
+}
+
 pub fn scores() -> Vec<Score> {
     let judged = Score {
         turn_id: FIRST,
         revision: 0,
         judge: "openai@1:judge".to_owned(),
         status: ScoreStatus::Judged,
-        votes: vec![
-            Vote { value: Some(1), text: "\\boxed{1}".to_owned() },
-            Vote { value: None, text: "hm".to_owned() },
-            Vote { value: Some(-1), text: "\\boxed{-1}".to_owned() },
-        ],
+        votes: vec![vote(Some(1), "\\boxed{1}"), vote(None, "hm"), vote(Some(-1), "\\boxed{-1}")],
         score: 0,
         reasoning: "a tie".to_owned(),
         judged_at_us: 1_790_000_003_000_000,
@@ -120,6 +121,8 @@ pub fn hints() -> Vec<Hint> {
             value: Some(1),
             hint: Some("answer in one line".to_owned()),
             text: "you should have answered in one line".to_owned(),
+            leak: false,
+            spent: Spent::default(),
         }],
         hint: "answer in one line".to_owned(),
         scored_by: Some(Version(3)),
@@ -132,7 +135,13 @@ pub fn hints() -> Vec<Hint> {
     let none = Hint {
         turn_id: SECOND,
         status: HintStatus::TeacherFailed,
-        votes: vec![HintVote { value: None, hint: None, text: String::new() }],
+        votes: vec![HintVote {
+            value: None,
+            hint: None,
+            text: String::new(),
+            leak: false,
+            spent: Spent::default(),
+        }],
         hint: String::new(),
         scored_by: None,
         teacher_logprobs: Vec::new(),

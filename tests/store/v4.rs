@@ -1,5 +1,5 @@
 //! What the files in `testdata/store/v4` hold, where that is not what an earlier version held.
-//! Changes only until schema version 4 has been released.
+//! Never changes.
 
 use openclaw_rl::rollout::{Hint, HintCandidate, RejectedTurn, Rejection, Splice, Step};
 

@@ -1,11 +1,14 @@
 //! What `bench` measures: how fast a decoder runs on a device, and how far its results are from
 //! those of the CPU in f32. Everything goes through the engine, as a request does. And how fast
-//! `collect` places turns.
+//! `collect` places turns and `score` judges them.
 //!
 //! It works on random weights of a named shape or on a model's directory, and on conversations
 //! that it makes up; it needs nothing else: `scripts/gpu-check` drives it on machines without a
 //! network.
 
+mod calibrate;
+mod child;
+mod judge;
 mod parity;
 mod place;
 mod speed;
@@ -16,8 +19,10 @@ use std::path::Path;
 
 use burn::tensor::Device;
 
+pub use calibrate::Calibration;
+pub use judge::{JudgeSpeed, judge};
 pub use parity::{Parity, parity};
-pub use place::{Calibration, Follow, Place, Wrong, follow, place};
+pub use place::{Follow, Place, Wrong, follow, place};
 pub use speed::{DecodeSpeed, Speed, speed};
 pub use train::{TrainSpeed, train};
 pub use train_parity::{TrainParity, train_parity};

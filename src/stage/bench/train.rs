@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::place::{cpu_seconds, peak_rss_mib};
+use super::child::{cpu_seconds, peak_rss_mib};
 use super::{BenchError, broken, ids, shape_config};
 use crate::config::{DtypeChoice, Method, TrainBenchConfig, TrainConfig, TrainedPart};
 use crate::model::{

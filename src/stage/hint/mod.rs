@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::complete::{CompleteError, Completer, Options, Patience};
-use crate::config::{ConfigError, HintConfig, HintSelect, Home};
+use crate::config::{Acceptance, ConfigError, HintConfig, Home, Shard};
 use crate::events::heartbeat::Pulse;
 use crate::events::hint::{HintFailed, HintSegmentUnread, TurnsHinted};
 use crate::events::{emit, now_us};
@@ -58,7 +58,7 @@ pub struct HintSummary {
     pub render_mismatch: usize,
     /// Turns that do not fit into the teacher's context.
     pub too_long: usize,
-    /// Turns that wait.
+    /// Turns that wait, as far as they were read.
     pub waiting: usize,
     /// Segments that could not be read.
     pub unread_segments: usize,
@@ -171,7 +171,7 @@ pub async fn run_written(
             () = shutdown.cancelled() => return Err(HintError::Interrupted),
             Some(ballot) = ballots.next() => ballot.map_err(failed(exchanges.len() - told))?,
         };
-        let hint = ballot.accepted(config.hint_chars_min, config.hint_select).map(str::to_owned);
+        let hint = ballot.accepted(config.acceptance()).map(str::to_owned);
         tell(Found { hint, ballot });
     }
     Ok(())
@@ -190,11 +190,11 @@ pub async fn run(
     config.validate()?;
     let store = Store::open(home)?;
     let mut finder = Finder::open(config, home, &store)?;
-    let mut pulse = Pulse::new(home.state("hint"), "hint");
+    let mut pulse = Pulse::new(home.state(&process(config)), "hint");
     let ended = finder.work(config, &mut pulse, &shutdown).await;
     finder.flush()?;
     // The case whose error ended the work is on the docket no more, and waits all the same.
-    let waiting = finder.docket.len() + usize::from(ended.is_err());
+    let waiting = if ended.is_err() { finder.left() + 1 } else { finder.docket.len() };
     finder.summary.waiting = waiting;
     let error = match ended {
         Ok(()) => {
@@ -210,6 +210,15 @@ pub async fn run(
     Err(error)
 }
 
+/// The name of a process that looks for hints by this configuration, for its lock, heartbeat and
+/// segments: each part of the turns has its own.
+pub fn process(config: &HintConfig) -> String {
+    match config.shard {
+        None => "hint".to_owned(),
+        Some(shard) => format!("hint-{}", shard.to_string().replace('/', "of")),
+    }
+}
+
 /// A row, or why the work cannot go on.
 type Outcome = Result<Hint, NoRows>;
 
@@ -220,6 +229,8 @@ struct Finder {
     docket: Docket<Rollout, Outcome>,
     /// Turns that have a row or are on the docket.
     looked: Looked,
+    /// The part of the turns that is looked through here.
+    shard: Option<Shard>,
     finished: Vec<Hint>,
     flushed_at: Instant,
     summary: HintSummary,
@@ -233,8 +244,7 @@ struct Desk {
     teacher: Teacher,
     /// Finds the turns for which a hint was accepted.
     turns: Arc<Mutex<store::Finder<Turn>>>,
-    hint_chars_min: usize,
-    hint_select: HintSelect,
+    acceptance: Acceptance,
     follow: bool,
 }
 
@@ -244,6 +254,7 @@ impl Finder {
         let patience = if config.follow { Patience::long(tries) } else { Patience::brief(tries) };
         let server = |source| HintError::Server { waiting: 0, source };
         let judge = Judge::open(&config.judge, patience).map_err(server)?;
+        let judge = judge.apart_from(home.weights());
         let completer = Completer::open(Options {
             urls: vec![config.teacher.clone()],
             key_file: config.teacher_key_file.clone(),
@@ -258,16 +269,16 @@ impl Finder {
             judge,
             teacher: Teacher::new(completer, home),
             turns: Arc::new(Mutex::new(store.finder())),
-            hint_chars_min: config.hint_chars_min,
-            hint_select: config.hint_select,
+            acceptance: config.acceptance(),
             follow: config.follow,
         };
         let mut finder = Self {
             desk: Arc::new(desk),
             rollouts: store.tail(),
-            writer: store.writer("hint")?,
+            writer: store.writer(&process(config))?,
             docket: Docket::new(config.judge.concurrency),
             looked: Looked::default(),
+            shard: config.shard,
             finished: Vec::new(),
             flushed_at: Instant::now(),
             summary,
@@ -294,6 +305,9 @@ impl Finder {
         let desk = Arc::clone(&self.desk);
         self.look();
         loop {
+            while self.docket.wants_more() && self.rollouts.ahead() > 0 {
+                self.look();
+            }
             if !config.follow && self.docket.is_empty() {
                 return Ok(());
             }
@@ -311,13 +325,31 @@ impl Finder {
         }
     }
 
-    /// Puts new rollouts on the docket.
+    /// Puts new rollouts on the docket, as many as it has use for.
     fn look(&mut self) {
-        let (docket, looked) = (&mut self.docket, &mut self.looked);
-        let broken = self.rollouts.each(|rows| {
-            docket.extend(rows.into_iter().filter(|rollout| looked.is_news(rollout)));
+        let (docket, looked, shard) = (&mut self.docket, &mut self.looked, self.shard);
+        let broken = self.rollouts.some(|rows| {
+            let own = |row: &Rollout| shard.is_none_or(|shard| shard.holds(row.turn_id.0));
+            docket.extend(rows.into_iter().filter(|row| own(row) && looked.is_news(row)));
+            docket.wants_more()
         });
         self.report(broken);
+    }
+
+    /// How many turns wait, on the docket and behind it.
+    fn left(&mut self) -> usize {
+        let (looked, shard) = (&mut self.looked, self.shard);
+        let mut left = self.docket.len();
+        let mut all_broken = Vec::new();
+        while self.rollouts.ahead() > 0 {
+            all_broken.extend(self.rollouts.some(|rows| {
+                let own = |row: &&Rollout| shard.is_none_or(|shard| shard.holds(row.turn_id.0));
+                left += rows.iter().filter(own).filter(|row| looked.is_news(row)).count();
+                true
+            }));
+        }
+        self.report(all_broken);
+        left
     }
 
     fn flush_if_due(&mut self) {
@@ -369,11 +401,12 @@ impl Finder {
     }
 
     /// Totals of this home, and what this process did.
-    fn figures(&self) -> [(&'static str, f64); 6] {
+    fn figures(&self) -> [(&'static str, f64); 7] {
         let failed = self.summary.hints - self.summary.accepted - self.summary.no_hint;
         [
             ("hints", self.total as f64),
             ("waiting", self.docket.len() as f64),
+            ("segments_ahead", self.rollouts.ahead() as f64),
             ("accepted", self.summary.accepted as f64),
             ("no_hint", self.summary.no_hint as f64),
             ("failed", failed as f64),
@@ -410,15 +443,21 @@ impl Desk {
             }
             Err(error) => return Err(NoRows::Teacher(error)),
         };
-        let accepted = ballot.accepted(self.hint_chars_min, self.hint_select).map(str::to_owned);
-        let candidates = ballot.candidates(self.hint_chars_min, self.hint_select.kept());
+        let accepted = ballot.accepted(self.acceptance).map(str::to_owned);
+        let candidates = ballot.candidates(self.acceptance);
+        let leaked = ballot.has_leak();
         row.judge = ballot.judge;
         row.votes = ballot.votes;
         if let Some(reason) = ballot.failed {
             return Ok(failed(row, HintStatus::JudgeFailed, reason));
         }
         row.hinted_at_us = now_us();
-        let Some(hint) = accepted else { return Ok(row) };
+        let Some(hint) = accepted else {
+            if leaked {
+                row.detail = "the hint hands over the answer".to_owned();
+            }
+            return Ok(row);
+        };
         row.hint = hint;
         let told = match self.told(row.turn_id).await {
             Ok(told) => told,

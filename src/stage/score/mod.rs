@@ -53,7 +53,7 @@ pub struct ScoreSummary {
     pub neutral: usize,
     /// Turns given up for want of a usable vote.
     pub judge_failed: usize,
-    /// Turns that wait for the judge.
+    /// Turns that wait for the judge, as far as they were read.
     pub waiting: usize,
     /// Segments that could not be read.
     pub unread_segments: usize,
@@ -122,12 +122,12 @@ pub async fn run(
 ) -> Result<ScoreSummary, ScoreError> {
     config.validate()?;
     let store = Store::open(home)?;
-    let mut scorer = Scorer::open(config, &store)?;
+    let mut scorer = Scorer::open(config, home, &store)?;
     let mut pulse = Pulse::new(home.state(&process(config)), "score");
     let ended = scorer.work(config, &mut pulse, &shutdown).await;
     scorer.flush()?;
     // The case whose error ended the work is on the docket no more, and waits all the same.
-    let waiting = scorer.docket.len() + usize::from(ended.is_err());
+    let waiting = if ended.is_err() { scorer.left() + 1 } else { scorer.docket.len() };
     scorer.summary.waiting = waiting;
     match ended {
         Ok(()) => {
@@ -297,11 +297,12 @@ struct Scorer {
 }
 
 impl Scorer {
-    fn open(config: &ScoreConfig, store: &Store) -> Result<Self, ScoreError> {
+    fn open(config: &ScoreConfig, home: &Home, store: &Store) -> Result<Self, ScoreError> {
         let tries = config.judge.tries;
         let patience = if config.follow { Patience::long(tries) } else { Patience::brief(tries) };
         let judge = Judge::open(&config.judge, patience)
-            .map_err(|source| ScoreError::Judge { waiting: 0, source })?;
+            .map_err(|source| ScoreError::Judge { waiting: 0, source })?
+            .apart_from(home.weights());
         let at_once = at_once(&judge, config);
         let summary = ScoreSummary { judge: judge.name(), ..ScoreSummary::default() };
         let mut scorer = Self {
@@ -340,6 +341,9 @@ impl Scorer {
         let follow = config.follow;
         self.look();
         loop {
+            while self.docket.wants_more() && self.rollouts.ahead() > 0 {
+                self.look();
+            }
             if !follow && self.docket.is_empty() {
                 return Ok(());
             }
@@ -357,14 +361,31 @@ impl Scorer {
         }
     }
 
-    /// Puts new rollouts on the docket.
+    /// Puts new rollouts on the docket, as many as it has use for.
     fn look(&mut self) {
         let (docket, looked, shard) = (&mut self.docket, &mut self.looked, self.shard);
-        let broken = self.rollouts.each(|rows| {
+        let broken = self.rollouts.some(|rows| {
             let own = |row: &Rollout| shard.is_none_or(|shard| shard.holds(row.turn_id.0));
             docket.extend(rows.into_iter().filter(|row| own(row) && looked.is_news(row)));
+            docket.wants_more()
         });
         self.report(broken);
+    }
+
+    /// How many turns wait, on the docket and behind it.
+    fn left(&mut self) -> usize {
+        let (looked, shard) = (&mut self.looked, self.shard);
+        let mut left = self.docket.len();
+        let mut all_broken = Vec::new();
+        while self.rollouts.ahead() > 0 {
+            all_broken.extend(self.rollouts.some(|rows| {
+                let own = |row: &&Rollout| shard.is_none_or(|shard| shard.holds(row.turn_id.0));
+                left += rows.iter().filter(own).filter(|row| looked.is_news(row)).count();
+                true
+            }));
+        }
+        self.report(all_broken);
+        left
     }
 
     fn flush_if_due(&mut self) {
@@ -402,10 +423,11 @@ impl Scorer {
     }
 
     /// Totals of this home, and what this process did.
-    fn figures(&self) -> [(&'static str, f64); 6] {
+    fn figures(&self) -> [(&'static str, f64); 7] {
         [
             ("scores", self.total as f64),
             ("waiting", self.docket.len() as f64),
+            ("segments_ahead", self.rollouts.ahead() as f64),
             ("positive", self.summary.positive as f64),
             ("negative", self.summary.negative as f64),
             ("neutral", self.summary.neutral as f64),

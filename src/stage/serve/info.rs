@@ -51,6 +51,7 @@ pub(super) async fn model_info(State(server): State<Arc<Server>>) -> Json<ModelI
         served_model_name: server.config.model_name.clone(),
         weight_version: live.to_string(),
         weights_sha256: server.weights.sha256(live),
+        fixed: server.config.version.is_some(),
         is_generation: true,
         context_length: server.context,
         vocab_size: server.vocab,

@@ -6,7 +6,7 @@ use super::batch::Pool;
 use crate::events::emit;
 use crate::events::train::SegmentUnread;
 use crate::fault::chain;
-use crate::rollout::{Deployment, DeploymentEvent, Hint, Score, Step, Turn, TurnId};
+use crate::rollout::{BY_USER, Deployment, DeploymentEvent, Hint, Score, Step, Turn, TurnId};
 use crate::store::{Finder, Polled, RolloutPart, Store, Tail, TurnPart};
 
 /// A reader of each table that the trainer follows.
@@ -22,11 +22,14 @@ pub struct Rows {
     tokens: Finder<Turn>,
     /// Turns whose tokens could not be found.
     lost: BTreeSet<TurnId>,
+    /// The judges whose rows count, if not all of them do.
+    judged_by: Vec<String>,
 }
 
 impl Rows {
-    /// Readers that have seen nothing yet.
-    pub fn new(store: &Store) -> Self {
+    /// Readers that have seen nothing yet. Of scores and hints those count that one of `judged_by`
+    /// made, or the user; all of them where nobody is named.
+    pub fn new(store: &Store, judged_by: &[String]) -> Self {
         Self {
             store: store.clone(),
             steps: store.tail(),
@@ -37,7 +40,13 @@ impl Rows {
             hints: store.tail(),
             tokens: store.finder(),
             lost: BTreeSet::new(),
+            judged_by: judged_by.to_vec(),
         }
+    }
+
+    fn counts(&self, judge: &str) -> bool {
+        let all = self.judged_by.is_empty();
+        all || judge == BY_USER || self.judged_by.iter().any(|named| named == judge)
     }
 
     /// Puts what is new into the pool: what settles turns first. Returns the new rows of `steps`.
@@ -50,8 +59,11 @@ impl Rows {
             self.begin_anew();
         }
         // The later stages first: whatever a verdict is about is then known in the same look.
-        whole(self.scores.poll()).into_iter().for_each(|row| pool.score(row));
-        whole(self.hints.poll()).into_iter().for_each(|row| pool.hint(row));
+        let (scores, hints) = (whole(self.scores.poll()), whole(self.hints.poll()));
+        let scores = scores.into_iter().filter(|row| self.counts(&row.judge));
+        scores.for_each(|row| pool.score(row));
+        let hints = hints.into_iter().filter(|row| self.counts(&row.judge));
+        hints.for_each(|row| pool.hint(row));
         for row in whole(self.turns.poll()) {
             pool.recorded(row.turn_id, row.status);
         }

@@ -108,7 +108,7 @@ impl Trainer {
         });
         let course = course.transpose()?;
         let mut trainer = Self {
-            rows: Rows::new(&store),
+            rows: Rows::new(&store, &config.judged_by),
             pool: Pool::new(limits),
             steps: 0,
             trained: 0,

@@ -2,6 +2,7 @@
 
 use arrow::datatypes::{Float32Type, Int8Type, UInt32Type, UInt64Type};
 
+use super::spent;
 use crate::rollout::{Hint, HintCandidate, HintStatus, HintVote, Splice, Version};
 use crate::store::columns::{Batch, Columns, Mismatch};
 use crate::store::{Part, Record, Table};
@@ -17,10 +18,13 @@ impl Record for Hint {
             .text("judge", each.clone().map(|r| &r.judge))
             .text("status", each.clone().map(|r| r.status.label()))
             .struct_lists("votes", each.clone().map(|r| r.votes.as_slice()), |batch, votes| {
-                batch
-                    .optional_numbers::<Int8Type>("value", votes.iter().map(|v| v.value))
-                    .optional_text("hint", votes.iter().map(|v| v.hint.as_ref()))
-                    .text("text", votes.iter().map(|v| &v.text))
+                let each = votes.iter();
+                let batch = batch
+                    .optional_numbers::<Int8Type>("value", each.clone().map(|v| v.value))
+                    .optional_text("hint", each.clone().map(|v| v.hint.as_ref()))
+                    .text("text", each.clone().map(|v| &v.text))
+                    .flags("leak", each.clone().map(|v| v.leak));
+                spent::encode(batch, each.map(|v| v.spent))
             })
             .text("hint", each.clone().map(|r| &r.hint))
             .optional_numbers::<UInt64Type>(
@@ -59,8 +63,16 @@ impl Part for Hint {
             let mut value = columns.optional_numbers::<Int8Type>("value")?;
             let mut hint = columns.optional_text("hint")?;
             let mut text = columns.text("text")?;
+            let mut leak = columns.since(5, "leak", false, Columns::flags)?;
+            let mut spent = spent::decode(columns)?;
             columns.rows(|| {
-                Ok(HintVote { value: value.take()?, hint: hint.take()?, text: text.take()? })
+                Ok(HintVote {
+                    value: value.take()?,
+                    hint: hint.take()?,
+                    text: text.take()?,
+                    leak: leak.take()?,
+                    spent: spent.take()?,
+                })
             })
         })?;
         let mut hint = columns.text("hint")?;

@@ -5,6 +5,7 @@ mod feedback;
 mod hint;
 mod rollout;
 mod score;
+mod spent;
 mod step;
 mod turn;
 

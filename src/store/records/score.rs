@@ -2,6 +2,7 @@
 
 use arrow::datatypes::{Int8Type, UInt32Type};
 
+use super::spent;
 use crate::rollout::{Score, ScoreStatus, Vote};
 use crate::store::columns::{Batch, Columns, Mismatch};
 use crate::store::{Part, Record, Table};
@@ -15,9 +16,10 @@ impl Record for Score {
             .text("judge", each.clone().map(|r| &r.judge))
             .text("status", each.clone().map(|r| r.status.label()))
             .struct_lists("votes", each.clone().map(|r| r.votes.as_slice()), |batch, votes| {
-                batch
+                let batch = batch
                     .optional_numbers::<Int8Type>("value", votes.iter().map(|v| v.value))
-                    .text("text", votes.iter().map(|v| &v.text))
+                    .text("text", votes.iter().map(|v| &v.text));
+                spent::encode(batch, votes.iter().map(|v| v.spent))
             })
             .numbers::<Int8Type>("score", each.clone().map(|r| r.score))
             .text("reasoning", each.clone().map(|r| &r.reasoning))
@@ -37,7 +39,10 @@ impl Part for Score {
         let mut votes = columns.struct_lists("votes", |columns| {
             let mut value = columns.optional_numbers::<Int8Type>("value")?;
             let mut text = columns.text("text")?;
-            columns.rows(|| Ok(Vote { value: value.take()?, text: text.take()? }))
+            let mut spent = spent::decode(columns)?;
+            columns.rows(|| {
+                Ok(Vote { value: value.take()?, text: text.take()?, spent: spent.take()? })
+            })
         })?;
         let mut score = columns.numbers::<Int8Type>("score")?;
         let mut reasoning = columns.text("reasoning")?;

@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::{BenchError, broken};
-use super::calibrate::{Calibration, calibrate};
-use super::child::{self, Child};
 use super::talk::Talk;
 use crate::config::{FollowConfig, Home};
 use crate::events::now_us;
 use crate::rollout::{Turn, TurnId};
+use crate::stage::bench::calibrate::{Calibration, calibrate};
+use crate::stage::bench::child::{Child, temporary};
 use crate::store::{RolloutPart, Store};
 
 /// What has to hold: 95 of 100 turns are placed within this time of their reply.
@@ -55,10 +55,10 @@ pub struct Follow {
 /// # Errors
 /// A home that cannot be made, or a `collect` that fails or places nothing.
 pub fn follow(config: &FollowConfig) -> Result<Follow, BenchError> {
-    let dir = child::temporary(config.dir.as_deref())?;
+    let dir = temporary(config.dir.as_deref())?;
     let store = Store::open(&Home::new(dir.path()))?;
     let calibration = calibrate(dir.path())?;
-    let child = Child::collect(&config.program, dir.path(), true)?;
+    let child = Child::start(&config.program, "collect", dir.path(), &["--follow"])?;
     let begun = Instant::now();
     while !Home::new(dir.path()).state("collect").exists() {
         if begun.elapsed() > PATIENCE {

@@ -1,8 +1,6 @@
 //! How long placing recorded turns takes, how much memory, and whether it is right: the real
 //! `collect`, as a process of its own, on conversations of which it is known what belongs where.
 
-mod calibrate;
-mod child;
 mod follow;
 mod talk;
 
@@ -13,18 +11,16 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use calibrate::Calibration;
 pub use follow::{Follow, follow};
 
 use super::BenchError;
+use super::calibrate::{Calibration, calibrate};
+use super::child::{Child, temporary};
 use crate::config::{Home, PlaceConfig};
 use crate::events::now_us;
 use crate::rollout::{Rollout, TurnId, TurnKind};
 use crate::store::{Store, Table, Writer, rows};
 
-use calibrate::calibrate;
-use child::Child;
-pub(super) use child::{cpu_seconds, peak_rss_mib};
 use talk::{Talk, Truth, digest_of};
 
 /// The sessions begin so long ago.
@@ -90,7 +86,7 @@ pub struct Wrong {
 /// # Errors
 /// A home that cannot be made, or a `collect` that fails.
 pub fn place(config: &PlaceConfig) -> Result<Place, BenchError> {
-    let dir = child::temporary(config.dir.as_deref())?;
+    let dir = temporary(config.dir.as_deref())?;
     let home = Home::new(dir.path());
     let store = Store::open(&home)?;
     let calibration = calibrate(dir.path())?;
@@ -99,10 +95,10 @@ pub fn place(config: &PlaceConfig) -> Result<Place, BenchError> {
     let bytes = segments.iter().filter_map(|path| std::fs::metadata(path).ok());
     let bytes = bytes.map(|metadata| metadata.len()).sum();
     let begin = Instant::now();
-    let first = Child::collect(&config.program, dir.path(), false)?.finish()?;
+    let first = Child::start(&config.program, "collect", dir.path(), &[])?.finish()?;
     let seconds = begin.elapsed().as_secs_f64();
     let begin = Instant::now();
-    let again = Child::collect(&config.program, dir.path(), false)?.finish()?;
+    let again = Child::start(&config.program, "collect", dir.path(), &[])?.finish()?;
     let again_seconds = begin.elapsed().as_secs_f64();
     let wrong = check(&truths, &placed(&store)?);
     Ok(Place {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::probes::{Probe, Reply};
 use super::test::{LEVEL, worse};
-use crate::complete::{Completer, Options, Patience, Prompt};
+use crate::complete::{Completer, Constraint, Options, Patience, Prompt};
 use crate::config::DeployConfig;
 use crate::fault::chain;
 
@@ -115,9 +115,10 @@ async fn prefers(
         temperature: 0.0,
         max_tokens: ANSWER_TOKENS,
         seed: 0,
+        constraint: Constraint::None,
     };
     let said = completer.complete(&prompt).await.ok()?;
-    letter(&said)
+    letter(&said.text)
 }
 
 fn letter(said: &str) -> Option<Option<usize>> {

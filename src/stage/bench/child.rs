@@ -1,4 +1,4 @@
-//! `collect` as a process of its own, watched from outside.
+//! A command of this program as a process of its own, watched from outside.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::super::{BenchError, broken};
+use super::{BenchError, broken};
 
 /// Time between two looks at the process.
 const LOOK: Duration = Duration::from_millis(10);
@@ -24,8 +24,9 @@ pub fn temporary(dir: Option<&Path>) -> Result<TempDir, BenchError> {
     .map_err(|error| broken(format!("no home could be made: {error}")))
 }
 
-/// A running `collect`. It is killed where the measurement breaks off.
+/// A running command. It is killed where the measurement breaks off.
 pub struct Child {
+    name: &'static str,
     process: std::process::Child,
     peak_rss_mib: Option<f64>,
     cpu_seconds: Option<f64>,
@@ -42,25 +43,28 @@ pub struct Ended {
 }
 
 impl Child {
-    /// Starts it on a home.
-    pub fn collect(program: &Path, home: &Path, follow: bool) -> Result<Self, BenchError> {
-        let mut command = Command::new(program);
-        command.args(["collect", "--log", "warn", "--home"]).arg(home);
-        if follow {
-            command.arg("--follow");
-        }
-        let process = command
+    /// Starts the command `name` with some flags on a home.
+    pub fn start(
+        program: &Path,
+        name: &'static str,
+        home: &Path,
+        flags: &[&str],
+    ) -> Result<Self, BenchError> {
+        let process = Command::new(program)
+            .args([name, "--log", "warn", "--home"])
+            .arg(home)
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| broken(format!("collect not started: {error}")))?;
-        Ok(Self { process, peak_rss_mib: None, cpu_seconds: None })
+            .map_err(|error| broken(format!("{name} not started: {error}")))?;
+        Ok(Self { name, process, peak_rss_mib: None, cpu_seconds: None })
     }
 
     /// Tells it to leave.
     pub fn stop(&self) -> Result<(), BenchError> {
         let id = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
-        let id = id.ok_or_else(|| broken("collect has no process id"))?;
+        let id = id.ok_or_else(|| broken(format!("{} has no process id", self.name)))?;
         rustix::process::kill_process(id, rustix::process::Signal::TERM).map_err(broken)
     }
 
@@ -80,7 +84,7 @@ impl Child {
             stdout.read_to_string(&mut text).map_err(broken)?;
         }
         if !status.success() {
-            return Err(broken(format!("collect ended with {status}")));
+            return Err(broken(format!("{} ended with {status}", self.name)));
         }
         let summary = serde_json::from_str(text.trim()).map_err(broken)?;
         Ok(Ended { summary, peak_rss_mib: self.peak_rss_mib, cpu_seconds: self.cpu_seconds })
@@ -97,7 +101,7 @@ impl Drop for Child {
 }
 
 /// `VmHWM` of a process.
-pub(in crate::stage::bench) fn peak_rss_mib(id: u32) -> Option<f64> {
+pub fn peak_rss_mib(id: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -105,7 +109,7 @@ pub(in crate::stage::bench) fn peak_rss_mib(id: u32) -> Option<f64> {
 }
 
 /// User and system time of a process, which Linux tells in hundredths of a second.
-pub(in crate::stage::bench) fn cpu_seconds(id: u32) -> Option<f64> {
+pub fn cpu_seconds(id: u32) -> Option<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // The second field is the program's name in brackets, which may hold anything.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);

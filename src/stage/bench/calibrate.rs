@@ -1,4 +1,4 @@
-//! How fast the machine is at what placing turns is made of, so that figures can be compared.
+//! How fast the machine is at what reading and writing turns is made of, so that figures can be compared.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::super::{BenchError, broken};
+use super::{BenchError, broken};
 
 /// Each figure is the best of so many.
 const REPEATS: usize = 3;
