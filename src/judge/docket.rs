@@ -1,28 +1,52 @@
-//! Work that waits, and as much of it under way as may be.
+//! Rollouts that wait to be judged, and as much of that under way as may be.
 
 use std::collections::VecDeque;
 use std::future::Future;
 
 use tokio::task::JoinSet;
 
-/// Cases that wait in memory, about.
+use super::Looked;
+use crate::config::Shard;
+use crate::rollout::{Rollout, TurnId};
+
+/// Rollouts that wait in memory, about.
 const WAITING_MAX: usize = 512;
 
-/// A queue of cases, a bounded number of which are worked on at the same time.
+/// A queue of rollouts, a bounded number of which are worked on at the same time. It knows what was
+/// looked at before, and takes nothing twice.
 #[derive(Debug)]
-pub struct Docket<W, R> {
-    waiting: VecDeque<W>,
+pub struct Docket<R> {
+    looked: Looked,
+    /// The part of the turns that is worked on here.
+    shard: Option<Shard>,
+    waiting: VecDeque<Rollout>,
     running: JoinSet<R>,
     at_once: usize,
 }
 
-impl<W, R: Send + 'static> Docket<W, R> {
-    /// An empty docket that works on `at_once` cases.
-    pub fn new(at_once: usize) -> Self {
-        Self { waiting: VecDeque::new(), running: JoinSet::new(), at_once: at_once.max(1) }
+impl<R: Send + 'static> Docket<R> {
+    /// An empty docket that works on `at_once` rollouts of a part of the turns, or of all.
+    pub fn new(at_once: usize, shard: Option<Shard>) -> Self {
+        Self {
+            looked: Looked::default(),
+            shard,
+            waiting: VecDeque::new(),
+            running: JoinSet::new(),
+            at_once: at_once.max(1),
+        }
     }
 
-    /// Cases that wait or are worked on.
+    /// Remembers that a turn was looked at when its rollout had this revision.
+    pub fn looked_at(&mut self, turn: TurnId, revision: u32) {
+        self.looked.at(turn, revision);
+    }
+
+    /// Turns that were looked at, or are on the docket.
+    pub fn known(&self) -> usize {
+        self.looked.len()
+    }
+
+    /// Rollouts that wait or are worked on.
     pub fn len(&self) -> usize {
         self.waiting.len() + self.running.len()
     }
@@ -32,25 +56,41 @@ impl<W, R: Send + 'static> Docket<W, R> {
         self.len() == 0
     }
 
-    /// Whether there is room for more cases: a longer backlog stays where it is stored.
+    /// Whether there is room for more: a longer backlog stays where it is stored.
     pub fn wants_more(&self) -> bool {
         self.waiting.len() < WAITING_MAX.max(self.at_once)
     }
 
-    /// Adds cases at the end.
-    pub fn extend(&mut self, cases: impl IntoIterator<Item = W>) {
-        self.waiting.extend(cases);
+    /// Adds those that are to be judged and were not looked at before at the end. Whether more are
+    /// wanted.
+    pub fn offer(&mut self, rollouts: impl IntoIterator<Item = Rollout>) -> bool {
+        for rollout in rollouts {
+            if self.is_news(&rollout) {
+                self.waiting.push_back(rollout);
+            }
+        }
+        self.wants_more()
+    }
+
+    /// How many of these would have been added; they count as looked at.
+    pub fn pass_over(&mut self, rollouts: &[Rollout]) -> usize {
+        rollouts.iter().filter(|rollout| self.is_news(rollout)).count()
+    }
+
+    fn is_news(&mut self, rollout: &Rollout) -> bool {
+        let own = self.shard.is_none_or(|shard| shard.holds(rollout.turn_id.0));
+        own && self.looked.is_news(rollout)
     }
 
     /// Starts what may be started and waits for the next result; `None` if there is no work.
     /// Nothing is lost if the wait is given up.
-    pub async fn next<F>(&mut self, start: impl Fn(W) -> F) -> Option<R>
+    pub async fn next<F>(&mut self, start: impl Fn(Rollout) -> F) -> Option<R>
     where
         F: Future<Output = R> + Send + 'static,
     {
         while self.running.len() < self.at_once {
-            let Some(case) = self.waiting.pop_front() else { break };
-            self.running.spawn(start(case));
+            let Some(rollout) = self.waiting.pop_front() else { break };
+            self.running.spawn(start(rollout));
         }
         match self.running.join_next().await? {
             Ok(result) => Some(result),

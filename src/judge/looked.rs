@@ -30,11 +30,6 @@ impl Looked {
     pub fn len(&self) -> usize {
         self.0.len()
     }
-
-    /// Whether nothing was looked at.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// Whether a rollout is one that is judged.

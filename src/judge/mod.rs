@@ -29,7 +29,7 @@ use crate::rollout::{BY_USER, HintVote, Rated, Rating, Spent, TurnId, Vote};
 
 pub use docket::Docket;
 pub use exchange::{Exchange, Unreadable};
-pub use looked::Looked;
+use looked::Looked;
 pub use prompts::{HINT as HINT_PROMPT, SCORE as SCORE_PROMPT};
 pub use rules::Verdict;
 pub use shown::{BadCase, Written};

@@ -16,12 +16,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::complete::{CompleteError, Completer, Options, Patience};
-use crate::config::{Acceptance, ConfigError, HintConfig, Home, Shard};
+use crate::config::{Acceptance, ConfigError, HintConfig, Home};
 use crate::events::heartbeat::Pulse;
 use crate::events::hint::{HintFailed, HintSegmentUnread, TurnsHinted};
 use crate::events::{emit, now_us};
 use crate::fault::Explain;
-use crate::judge::{self, Docket, Exchange, Judge, Looked};
+use crate::judge::{self, Docket, Exchange, Judge};
 pub use crate::judge::{BadCase, HintBallot, Written};
 use crate::render::RenderError;
 use crate::rollout::{Hint, HintCandidate, HintStatus, Rollout, Turn, TurnId};
@@ -226,11 +226,7 @@ struct Finder {
     desk: Arc<Desk>,
     rollouts: Tail<Rollout>,
     writer: Writer<Hint>,
-    docket: Docket<Rollout, Outcome>,
-    /// Turns that have a row or are on the docket.
-    looked: Looked,
-    /// The part of the turns that is looked through here.
-    shard: Option<Shard>,
+    docket: Docket<Outcome>,
     finished: Vec<Hint>,
     flushed_at: Instant,
     summary: HintSummary,
@@ -276,20 +272,18 @@ impl Finder {
             desk: Arc::new(desk),
             rollouts: store.tail(),
             writer: store.writer(&process(config))?,
-            docket: Docket::new(config.judge.concurrency),
-            looked: Looked::default(),
-            shard: config.shard,
+            docket: Docket::new(config.judge.concurrency, config.shard),
             finished: Vec::new(),
             flushed_at: Instant::now(),
             summary,
             total: 0,
         };
-        let looked = &mut finder.looked;
+        let docket = &mut finder.docket;
         let broken = store.tail::<Hint>().each(|rows| {
-            rows.iter().for_each(|hint| looked.at(hint.turn_id, hint.revision));
+            rows.iter().for_each(|hint| docket.looked_at(hint.turn_id, hint.revision));
         });
         finder.report(broken);
-        finder.total = finder.looked.len();
+        finder.total = finder.docket.known();
         Ok(finder)
     }
 
@@ -327,28 +321,23 @@ impl Finder {
 
     /// Puts new rollouts on the docket, as many as it has use for.
     fn look(&mut self) {
-        let (docket, looked, shard) = (&mut self.docket, &mut self.looked, self.shard);
-        let broken = self.rollouts.some(|rows| {
-            let own = |row: &Rollout| shard.is_none_or(|shard| shard.holds(row.turn_id.0));
-            docket.extend(rows.into_iter().filter(|row| own(row) && looked.is_news(row)));
-            docket.wants_more()
-        });
+        let docket = &mut self.docket;
+        let broken = self.rollouts.some(|rows| docket.offer(rows));
         self.report(broken);
     }
 
     /// How many turns wait, on the docket and behind it.
     fn left(&mut self) -> usize {
-        let (looked, shard) = (&mut self.looked, self.shard);
-        let mut left = self.docket.len();
-        let mut all_broken = Vec::new();
+        let (docket, mut left) = (&mut self.docket, 0);
+        let mut broken = Vec::new();
         while self.rollouts.ahead() > 0 {
-            all_broken.extend(self.rollouts.some(|rows| {
-                let own = |row: &&Rollout| shard.is_none_or(|shard| shard.holds(row.turn_id.0));
-                left += rows.iter().filter(own).filter(|row| looked.is_news(row)).count();
+            broken.extend(self.rollouts.some(|rows| {
+                left += docket.pass_over(&rows);
                 true
             }));
         }
-        self.report(all_broken);
+        left += docket.len();
+        self.report(broken);
         left
     }
 

@@ -17,12 +17,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::complete::{CompleteError, Patience};
-use crate::config::{ConfigError, Home, ScoreConfig, Shard};
+use crate::config::{ConfigError, Home, ScoreConfig};
 use crate::events::heartbeat::Pulse;
 use crate::events::score::{RepliesScored, ScoreJudgeFailed, ScoreSegmentUnread};
 use crate::events::{emit, now_us};
 use crate::fault::Explain;
-use crate::judge::{self, Docket, Exchange, Judge, Looked};
+use crate::judge::{self, Docket, Exchange, Judge};
 pub use crate::judge::{BadCase, ScoreBallot, Written};
 use crate::rollout::{Rollout, Score, ScoreStatus, TurnId};
 use crate::store::{
@@ -230,15 +230,13 @@ async fn judge_files(
         }
     }
     let at_once = at_once(&judge, config);
-    let mut docket = Docket::new(at_once);
-    let mut looked = Looked::default();
+    let mut docket = Docket::new(at_once, None);
     let mut scores = Vec::new();
     let start = |case| judged(Arc::clone(&judge), case, false);
     for file in inputs {
         for batch in rows::<Rollout>(file)? {
             let counts = |row: &Rollout| newest.get(&row.turn_id) == Some(&row.revision);
-            let wanted = batch?.into_iter().filter(|row| counts(row) && looked.is_news(row));
-            docket.extend(wanted);
+            docket.offer(batch?.into_iter().filter(counts));
             while docket.len() > at_once {
                 scores.extend(settled(docket.next(start).await, docket.len())?);
             }
@@ -284,11 +282,7 @@ struct Scorer {
     judge: Arc<Judge>,
     rollouts: Tail<Rollout>,
     writer: Writer<Score>,
-    docket: Docket<Rollout, Outcome>,
-    /// Turns that have a score or are on the docket, with the revision that was looked at.
-    looked: Looked,
-    /// The part of the turns that is judged here.
-    shard: Option<Shard>,
+    docket: Docket<Outcome>,
     finished: Vec<Score>,
     flushed_at: Instant,
     summary: ScoreSummary,
@@ -309,22 +303,20 @@ impl Scorer {
             judge: Arc::new(judge),
             rollouts: store.tail(),
             writer: store.writer(&process(config))?,
-            docket: Docket::new(at_once),
-            looked: Looked::default(),
-            shard: config.shard,
+            docket: Docket::new(at_once, config.shard),
             finished: Vec::new(),
             flushed_at: Instant::now(),
             summary,
             total: 0,
         };
-        let (looked, judge) = (&mut scorer.looked, &scorer.judge);
+        let (docket, judge) = (&mut scorer.docket, &scorer.judge);
         let broken = store.tail::<Score>().each(|rows| {
             let counts = |row: &&Score| !config.rejudge || judge.has_judged(&row.judge);
             let known = rows.iter().filter(counts);
-            known.for_each(|score| looked.at(score.turn_id, score.revision));
+            known.for_each(|score| docket.looked_at(score.turn_id, score.revision));
         });
         scorer.report(broken);
-        scorer.total = scorer.looked.len();
+        scorer.total = scorer.docket.known();
         Ok(scorer)
     }
 
@@ -363,28 +355,23 @@ impl Scorer {
 
     /// Puts new rollouts on the docket, as many as it has use for.
     fn look(&mut self) {
-        let (docket, looked, shard) = (&mut self.docket, &mut self.looked, self.shard);
-        let broken = self.rollouts.some(|rows| {
-            let own = |row: &Rollout| shard.is_none_or(|shard| shard.holds(row.turn_id.0));
-            docket.extend(rows.into_iter().filter(|row| own(row) && looked.is_news(row)));
-            docket.wants_more()
-        });
+        let docket = &mut self.docket;
+        let broken = self.rollouts.some(|rows| docket.offer(rows));
         self.report(broken);
     }
 
     /// How many turns wait, on the docket and behind it.
     fn left(&mut self) -> usize {
-        let (looked, shard) = (&mut self.looked, self.shard);
-        let mut left = self.docket.len();
-        let mut all_broken = Vec::new();
+        let (docket, mut left) = (&mut self.docket, 0);
+        let mut broken = Vec::new();
         while self.rollouts.ahead() > 0 {
-            all_broken.extend(self.rollouts.some(|rows| {
-                let own = |row: &&Rollout| shard.is_none_or(|shard| shard.holds(row.turn_id.0));
-                left += rows.iter().filter(own).filter(|row| looked.is_news(row)).count();
+            broken.extend(self.rollouts.some(|rows| {
+                left += docket.pass_over(&rows);
                 true
             }));
         }
-        self.report(all_broken);
+        left += docket.len();
+        self.report(broken);
         left
     }
 
