@@ -63,6 +63,10 @@ pub struct AskedArgs {
     /// `regex`) or `vllm` (`structured_outputs`) [default: none]
     #[arg(long, value_name = "none|sglang|vllm")]
     pub judge_constraint: Option<String>,
+    /// Later messages of the user or of tools that a model judge sees besides what came next; turns
+    /// wait for them as long as their session goes on [default: 0]
+    #[arg(long, value_name = "K")]
+    pub horizon: Option<usize>,
     /// Let the very model judge that is being trained, which is refused otherwise
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]

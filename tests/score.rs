@@ -152,6 +152,29 @@ async fn what_a_vote_took_is_kept() {
     assert_eq!(by_rules.votes[0].spent, Spent::default());
 }
 
+#[tokio::test]
+async fn a_judge_sees_what_was_said_later_if_it_is_told_to_wait() {
+    let house = house();
+    let session = |number: u128, says: &str| Rollout {
+        session_id: "one".to_owned(),
+        turn_index: number as u32,
+        ..rollout(number, &json!([user("hello")]), &format!("reply {number}"), Some(says))
+    };
+    house.write(&[session(0, "And Spain?"), session(1, "By the way, your first was wrong.")]);
+    let stub = judge(|_| (200, "\\boxed{0}".to_owned())).await;
+    let mut config = asking(&stub.url);
+    config.judge.horizon = 2;
+    let summary = score(&house, &config).await.unwrap();
+    assert_eq!((summary.scores, summary.judge.as_str()), (2, "openai@3+2:judge"));
+    let bodies = stub.asked.lock().unwrap();
+    let shown: Vec<_> =
+        bodies.iter().filter_map(|body| body["messages"][1]["content"].as_str()).collect();
+    let late = |text: &&&str| text.contains("later>>>") && text.contains("your first was wrong");
+    let first = shown.iter().filter(late).count();
+    let second = shown.iter().filter(|text| !text.contains("later>>>")).count();
+    assert!((2..=3).contains(&first) && (2..=3).contains(&second), "{first} and {second} votes");
+}
+
 /// A backlog that does not fit onto the docket, and a judge with every fault that a judge can have
 /// while it is there: each turn is judged once, by what was really said.
 #[tokio::test]

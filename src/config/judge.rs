@@ -184,6 +184,9 @@ pub struct JudgeConfig<J = Judge> {
     pub judge_prompt_tokens: usize,
     /// How the server is told that a vote must end in a verdict, if it can be told.
     pub judge_constraint: JudgeConstraint,
+    /// Later messages of the user or of tools that a model judge sees besides what came next, and
+    /// that are waited for as long as the session goes on.
+    pub horizon: usize,
     /// Let the very model judge that is being trained.
     pub judge_may_be_trained: bool,
     /// Turns judged at the same time.
@@ -205,6 +208,7 @@ impl<J: Default> Default for JudgeConfig<J> {
             judge_tokens: 1_024,
             judge_prompt_tokens: 9_000,
             judge_constraint: JudgeConstraint::default(),
+            horizon: 0,
             judge_may_be_trained: false,
             concurrency: 4,
             tries: 4,
@@ -225,6 +229,7 @@ impl<J> JudgeConfig<J> {
         require(self.judge_tokens > 0, "judge_tokens", self.judge_tokens, "above 0")?;
         let shown = self.judge_prompt_tokens;
         require((400..=1_000_000).contains(&shown), "judge_prompt_tokens", shown, "400 or more")?;
+        require(self.horizon <= 100, "horizon", self.horizon, "0 to 100")?;
         require(
             (1..=256).contains(&self.concurrency),
             "concurrency",

@@ -5,7 +5,8 @@ use std::future::Future;
 
 use tokio::task::JoinSet;
 
-use super::Looked;
+use super::horizon::{Case, Horizon};
+use super::looked::Looked;
 use crate::config::Shard;
 use crate::rollout::{Rollout, TurnId};
 
@@ -19,17 +20,20 @@ pub struct Docket<R> {
     looked: Looked,
     /// The part of the turns that is worked on here.
     shard: Option<Shard>,
-    waiting: VecDeque<Rollout>,
+    horizon: Horizon,
+    waiting: VecDeque<Case>,
     running: JoinSet<R>,
     at_once: usize,
 }
 
 impl<R: Send + 'static> Docket<R> {
-    /// An empty docket that works on `at_once` rollouts of a part of the turns, or of all.
-    pub fn new(at_once: usize, shard: Option<Shard>) -> Self {
+    /// An empty docket that works on `at_once` rollouts of a part of the turns, or of all, and
+    /// waits for `horizon` later messages of the user or of tools.
+    pub fn new(at_once: usize, shard: Option<Shard>, horizon: usize) -> Self {
         Self {
             looked: Looked::default(),
             shard,
+            horizon: Horizon::new(horizon),
             waiting: VecDeque::new(),
             running: JoinSet::new(),
             at_once: at_once.max(1),
@@ -46,8 +50,13 @@ impl<R: Send + 'static> Docket<R> {
         self.looked.len()
     }
 
-    /// Rollouts that wait or are worked on.
+    /// Rollouts that wait, also for what is said later, or are worked on.
     pub fn len(&self) -> usize {
+        self.horizon.len() + self.waiting.len() + self.running.len()
+    }
+
+    /// Rollouts that are worked on, or can be.
+    pub fn due(&self) -> usize {
         self.waiting.len() + self.running.len()
     }
 
@@ -65,11 +74,15 @@ impl<R: Send + 'static> Docket<R> {
     /// wanted.
     pub fn offer(&mut self, rollouts: impl IntoIterator<Item = Rollout>) -> bool {
         for rollout in rollouts {
-            if self.is_news(&rollout) {
-                self.waiting.push_back(rollout);
-            }
+            let wanted = self.is_news(&rollout);
+            self.waiting.extend(self.horizon.pass(rollout, wanted));
         }
         self.wants_more()
+    }
+
+    /// Nothing more will be offered: what waits for later messages waits no longer.
+    pub fn end(&mut self) {
+        self.waiting.extend(self.horizon.end());
     }
 
     /// How many of these would have been added; they count as looked at.
@@ -84,13 +97,13 @@ impl<R: Send + 'static> Docket<R> {
 
     /// Starts what may be started and waits for the next result; `None` if there is no work.
     /// Nothing is lost if the wait is given up.
-    pub async fn next<F>(&mut self, start: impl Fn(Rollout) -> F) -> Option<R>
+    pub async fn next<F>(&mut self, start: impl Fn(Case) -> F) -> Option<R>
     where
         F: Future<Output = R> + Send + 'static,
     {
         while self.running.len() < self.at_once {
-            let Some(rollout) = self.waiting.pop_front() else { break };
-            self.running.spawn(start(rollout));
+            let Some(case) = self.waiting.pop_front() else { break };
+            self.running.spawn(start(case));
         }
         match self.running.join_next().await? {
             Ok(result) => Some(result),

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::Case;
 use crate::client;
-use crate::rollout::{Rated, Rollout};
+use crate::rollout::Rated;
 
 /// One reply in its place.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +15,8 @@ pub struct Exchange {
     pub reply: Value,
     /// Everything between this reply and the next one.
     pub next_state: Vec<Value>,
+    /// What was said after that, where a model judge is to see it.
+    pub later: Vec<Value>,
     /// What the user said of the reply explicitly.
     pub rated: Option<Rated>,
     /// The user asked for another reply in place of this one.
@@ -40,11 +43,12 @@ pub struct Unreadable {
 }
 
 impl Exchange {
-    /// The exchange that a rollout records; an absent next state is an empty one.
+    /// The exchange of a case; an absent next state is an empty one.
     ///
     /// # Errors
-    /// A column that is no JSON of the expected form.
-    pub fn of(rollout: &Rollout) -> Result<Self, Unreadable> {
+    /// A column of the rollout that is no JSON of the expected form.
+    pub fn of(case: &Case) -> Result<Self, Unreadable> {
+        let rollout = &case.rollout;
         let failed = |field| Unreadable { turn: rollout.turn_id, field };
         let next = rollout.next_state.as_deref().unwrap_or("[]");
         let replaced = rollout.next_state.is_none() && rollout.abandoned;
@@ -53,6 +57,7 @@ impl Exchange {
             messages: serde_json::from_str(&rollout.messages).map_err(|_| failed("messages"))?,
             reply: serde_json::from_str(&rollout.reply).map_err(|_| failed("reply"))?,
             next_state: serde_json::from_str(next).map_err(|_| failed("next_state"))?,
+            later: case.later.clone(),
             rated: rollout.rated.clone(),
             regenerated: (times > 0).then_some(Regenerated { times, replaced }),
         })

@@ -4,6 +4,7 @@
 
 mod docket;
 mod exchange;
+mod horizon;
 mod leak;
 mod looked;
 mod phrases;
@@ -29,7 +30,7 @@ use crate::rollout::{BY_USER, HintVote, Rated, Rating, Spent, TurnId, Vote};
 
 pub use docket::Docket;
 pub use exchange::{Exchange, Unreadable};
-use looked::Looked;
+pub use horizon::Case;
 pub use prompts::{HINT as HINT_PROMPT, SCORE as SCORE_PROMPT};
 pub use rules::Verdict;
 pub use shown::{BadCase, Written};
@@ -342,7 +343,10 @@ fn told(rated: &Rated) -> String {
 impl ModelJudge {
     /// Name and version, as the tables record it.
     fn name(&self) -> String {
-        format!("{MODEL}:{}", self.config.judge_model)
+        match self.config.horizon {
+            0 => format!("{MODEL}:{}", self.config.judge_model),
+            horizon => format!("{MODEL}+{horizon}:{}", self.config.judge_model),
+        }
     }
 
     /// Looks once whether the judge is the model under training.

@@ -14,6 +14,9 @@ use super::exchange::{Regenerated, text_of};
 /// Tokens of everything quoted, where the configuration says nothing else.
 pub const TOKENS_MAX: usize = 9_000;
 
+/// The name of the part with what was said after what came next.
+const LATER: &str = "later";
+
 /// How many of [`TOKENS_MAX`] tokens a part may have; with another budget, in proportion.
 #[derive(Clone, Copy, Debug)]
 enum Part {
@@ -29,6 +32,8 @@ enum Part {
     Next,
     /// One message of what came next.
     Message,
+    /// What was said later.
+    Later,
 }
 
 impl Part {
@@ -38,7 +43,7 @@ impl Part {
             Self::Context | Self::Request | Self::Reply => 2_000,
             Self::System => 750,
             Self::Next => 3_000,
-            Self::Message => 1_500,
+            Self::Message | Self::Later => 1_500,
         };
         share * budget / TOKENS_MAX
     }
@@ -123,8 +128,14 @@ pub fn ask(system: &str, exchange: &Exchange, nonce: u32, budget: usize) -> Vec<
     part("reply", &cut(&show(&exchange.reply), Part::Reply));
     let next: Vec<_> = exchange.next_state.iter().map(|m| cut(&show(m), Part::Message)).collect();
     part("what came next", &cut(&next.join("\n\n"), Part::Next));
+    if !exchange.later.is_empty() {
+        part(LATER, &cut(&shown(&exchange.later), Part::Later));
+    }
     if let Some(regenerated) = exchange.regenerated {
         part("record", &note(regenerated));
+    }
+    if !exchange.later.is_empty() {
+        let _ = write!(text, "The part `{LATER}` counts only where it speaks of this very reply. ");
     }
     text.push_str("What is your decision? Reason shortly, then give the box.");
     vec![json!({"role": "system", "content": system}), json!({"role": "user", "content": text})]
@@ -237,6 +248,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_later_has_a_part_of_its_own() {
+        let user = |text: &str| json!({"role": "user", "content": text});
+        let exchange = Exchange {
+            messages: vec![user("the request")],
+            reply: json!({"role": "assistant", "content": "the reply"}),
+            next_state: vec![user("ok")],
+            later: vec![user("by the way, your first answer was wrong")],
+            ..Exchange::default()
+        };
+        let text = |exchange: &Exchange| {
+            ask(SCORE, exchange, 1, TOKENS_MAX)[1]["content"].as_str().unwrap().to_owned()
+        };
+        let with = text(&exchange);
+        assert!(with.contains("<<<00000001 later>>>\n[user]\nby the way"), "{with}");
+        assert!(with.contains("counts only where it speaks of this very reply"), "{with}");
+        let without = text(&Exchange { later: Vec::new(), ..exchange });
+        assert!(!without.contains("later"), "{without}");
+    }
+
+    #[test]
     fn a_long_system_message_leaves_room_for_what_was_said() {
         let exchange = Exchange {
             messages: vec![
@@ -273,8 +304,8 @@ mod tests {
                 json!({"role": "tool", "content": "second result"}),
                 json!({"role": "user", "content": "reaction"}),
             ],
-            rated: None,
             regenerated: Some(Regenerated { times: 2, replaced: true }),
+            ..Exchange::default()
         };
         let asked = ask(SCORE, &exchange, 0xabc, TOKENS_MAX);
         let text = asked[1]["content"].as_str().unwrap();

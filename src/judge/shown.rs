@@ -23,6 +23,9 @@ struct Case {
     /// Everything that came next.
     #[serde(default)]
     next_state: Vec<Value>,
+    /// What was said after that.
+    #[serde(default)]
+    later: Vec<Value>,
     #[serde(default)]
     regenerated: Option<Again>,
     /// The number of the fences; drawn if absent.
@@ -45,8 +48,8 @@ pub struct Written {
 }
 
 impl Written {
-    /// The exchange in `line`: a JSON object with `messages`, `reply`, `next_state`, `regenerated`
-    /// (`times`, `replaced`), and `nonce`.
+    /// The exchange in `line`: a JSON object with `messages`, `reply`, `next_state`, `later`,
+    /// `regenerated` (`times`, `replaced`), and `nonce`.
     ///
     /// # Errors
     /// The line is no such object.
@@ -57,6 +60,7 @@ impl Written {
             messages: case.messages,
             reply: Value::Object(case.reply),
             next_state: case.next_state,
+            later: case.later,
             rated: None,
             regenerated: again.map(|Again { times, replaced }| Regenerated { times, replaced }),
         };

@@ -21,7 +21,7 @@ use crate::events::heartbeat::Pulse;
 use crate::events::hint::{HintFailed, HintSegmentUnread, TurnsHinted};
 use crate::events::{emit, now_us};
 use crate::fault::Explain;
-use crate::judge::{self, Docket, Exchange, Judge};
+use crate::judge::{self, Case, Docket, Exchange, Judge};
 pub use crate::judge::{BadCase, HintBallot, Written};
 use crate::render::RenderError;
 use crate::rollout::{Hint, HintCandidate, HintStatus, Rollout, Turn, TurnId};
@@ -272,7 +272,7 @@ impl Finder {
             desk: Arc::new(desk),
             rollouts: store.tail(),
             writer: store.writer(&process(config))?,
-            docket: Docket::new(config.judge.concurrency, config.shard),
+            docket: Docket::new(config.judge.concurrency, config.shard, config.judge.horizon),
             finished: Vec::new(),
             flushed_at: Instant::now(),
             summary,
@@ -301,6 +301,9 @@ impl Finder {
         loop {
             while self.docket.wants_more() && self.rollouts.ahead() > 0 {
                 self.look();
+            }
+            if !config.follow && self.rollouts.ahead() == 0 {
+                self.docket.end();
             }
             if !config.follow && self.docket.is_empty() {
                 return Ok(());
@@ -406,7 +409,8 @@ impl Finder {
 
 impl Desk {
     /// Asks the judge for a hint, and the teacher for what it changes.
-    async fn look_through(self: Arc<Self>, rollout: Rollout) -> Outcome {
+    async fn look_through(self: Arc<Self>, case: Case) -> Outcome {
+        let rollout = &case.rollout;
         let mut row = Hint {
             turn_id: rollout.turn_id,
             revision: rollout.revision,
@@ -421,7 +425,7 @@ impl Desk {
             detail: String::new(),
             hinted_at_us: now_us(),
         };
-        let exchange = match Exchange::of(&rollout) {
+        let exchange = match Exchange::of(&case) {
             Ok(exchange) => exchange,
             Err(error) => return Ok(failed(row, HintStatus::JudgeFailed, error.to_string())),
         };

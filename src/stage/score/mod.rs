@@ -22,7 +22,7 @@ use crate::events::heartbeat::Pulse;
 use crate::events::score::{RepliesScored, ScoreJudgeFailed, ScoreSegmentUnread};
 use crate::events::{emit, now_us};
 use crate::fault::Explain;
-use crate::judge::{self, Docket, Exchange, Judge};
+use crate::judge::{self, Case, Docket, Exchange, Judge};
 pub use crate::judge::{BadCase, ScoreBallot, Written};
 use crate::rollout::{Rollout, Score, ScoreStatus, TurnId};
 use crate::store::{
@@ -230,18 +230,19 @@ async fn judge_files(
         }
     }
     let at_once = at_once(&judge, config);
-    let mut docket = Docket::new(at_once, None);
+    let mut docket = Docket::new(at_once, None, config.judge.horizon);
     let mut scores = Vec::new();
     let start = |case| judged(Arc::clone(&judge), case, false);
     for file in inputs {
         for batch in rows::<Rollout>(file)? {
             let counts = |row: &Rollout| newest.get(&row.turn_id) == Some(&row.revision);
             docket.offer(batch?.into_iter().filter(counts));
-            while docket.len() > at_once {
+            while docket.due() > at_once {
                 scores.extend(settled(docket.next(start).await, docket.len())?);
             }
         }
     }
+    docket.end();
     while !docket.is_empty() {
         scores.extend(settled(docket.next(start).await, docket.len())?);
     }
@@ -303,7 +304,7 @@ impl Scorer {
             judge: Arc::new(judge),
             rollouts: store.tail(),
             writer: store.writer(&process(config))?,
-            docket: Docket::new(at_once, config.shard),
+            docket: Docket::new(at_once, config.shard, config.judge.horizon),
             finished: Vec::new(),
             flushed_at: Instant::now(),
             summary,
@@ -335,6 +336,9 @@ impl Scorer {
         loop {
             while self.docket.wants_more() && self.rollouts.ahead() > 0 {
                 self.look();
+            }
+            if !follow && self.rollouts.ahead() == 0 {
+                self.docket.end();
             }
             if !follow && self.docket.is_empty() {
                 return Ok(());
@@ -423,9 +427,10 @@ impl Scorer {
     }
 }
 
-/// Asks the judge about one rollout. As a daemon, a judge that stayed away too long has failed;
+/// Asks the judge about one case. As a daemon, a judge that stayed away too long has failed;
 /// as a command, that ends the command.
-async fn judged(judge: Arc<Judge>, rollout: Rollout, follow: bool) -> Outcome {
+async fn judged(judge: Arc<Judge>, case: Case, follow: bool) -> Outcome {
+    let rollout = &case.rollout;
     let failed = |reason: String| Score {
         turn_id: rollout.turn_id,
         revision: rollout.revision,
@@ -436,7 +441,7 @@ async fn judged(judge: Arc<Judge>, rollout: Rollout, follow: bool) -> Outcome {
         reasoning: reason,
         judged_at_us: now_us(),
     };
-    let exchange = match Exchange::of(&rollout) {
+    let exchange = match Exchange::of(&case) {
         Ok(exchange) => exchange,
         Err(error) => return Ok(failed(error.to_string())),
     };
