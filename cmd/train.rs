@@ -109,6 +109,11 @@ pub struct ObjectiveArgs {
     /// The version that teaches in topk and hybrid [default: the weights before the step]
     #[arg(long, value_name = "N")]
     pub teacher_version: Option<u64>,
+    /// How the values of tokens become a loss: sample-mean (over each reply's tokens, then over the
+    /// replies) or token-mean (over all tokens of the batch) [default: token-mean for sft, else
+    /// sample-mean]
+    #[arg(long, value_name = "MEAN")]
+    pub loss_aggregation: Option<String>,
     /// Estimator of the distance to the reference: none, k1, k2, k3 or low_var_kl
     #[arg(long, value_name = "ESTIMATOR")]
     pub kl: Option<String>,
@@ -205,7 +210,7 @@ pub struct GuardArgs {
     /// Distinct sessions that a batch holds at least
     #[arg(long, value_name = "N")]
     pub sessions_min: Option<usize>,
-    /// Judges whose scores and hints count, as the tables name them, such as rules@3 or
+    /// Judges whose scores and hints count, as the tables name them, such as rules@4 or
     /// openai@3:judge; the user's own word always does [default: all, the newest of a turn]
     #[arg(long, value_name = "JUDGE", value_delimiter = ',')]
     pub judged_by: Vec<String>,

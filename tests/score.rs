@@ -40,7 +40,7 @@ async fn the_rules_score_each_main_turn_with_a_next_state_once() {
     let summary = score(&house, &ScoreConfig::default()).await.unwrap();
     assert_eq!(summary.scores, 3);
     assert_eq!((summary.negative, summary.positive, summary.neutral), (1, 1, 1));
-    assert_eq!(summary.judge, "rules@3");
+    assert_eq!(summary.judge, "rules@4");
     let mut rows = house.read::<Score>();
     rows.sort_by_key(|row| row.turn_id);
     assert_eq!(rows.iter().map(|row| row.score).collect::<Vec<_>>(), [-1, 1, 0]);
@@ -148,7 +148,7 @@ async fn what_a_vote_took_is_kept() {
     let again = ScoreConfig { rejudge: true, ..ScoreConfig::default() };
     score(&house, &again).await.unwrap();
     let rows = house.read::<Score>();
-    let by_rules = rows.iter().find(|row| row.judge == "rules@3").unwrap();
+    let by_rules = rows.iter().find(|row| row.judge == "rules@4").unwrap();
     assert_eq!(by_rules.votes[0].spent, Spent::default());
 }
 
@@ -326,12 +326,12 @@ async fn the_rules_come_first_where_both_are_named_and_the_model_does_the_rest()
     let mut config = asking(&stub.url);
     config.judge.judge = judge;
     let summary = score(&house, &config).await.unwrap();
-    assert_eq!(summary.judge, "rules@3+openai@3:judge");
+    assert_eq!(summary.judge, "rules@4+openai@3:judge");
     assert_eq!((summary.negative, summary.positive, summary.neutral), (2, 1, 0));
     let mut rows = house.read::<Score>();
     rows.sort_by_key(|row| row.turn_id);
     let judges: Vec<_> = rows.iter().map(|row| row.judge.as_str()).collect();
-    assert_eq!(judges, ["rules@3", "rules@3", "openai@3:judge"]);
+    assert_eq!(judges, ["rules@4", "rules@4", "openai@3:judge"]);
     assert!((2..=3).contains(&stub.calls()), "asked about one turn: {}", stub.calls());
 }
 
@@ -347,7 +347,7 @@ async fn another_judge_adds_rows_of_its_own_where_that_is_wanted() {
     assert_eq!(score(&house, &again).await.unwrap().scores, 0, "it has judged them");
     let rows = house.read::<Score>();
     let by = |judge: &str| rows.iter().filter(|row| row.judge == judge).count();
-    assert_eq!((by("rules@3"), by("openai@3:judge")), (3, 3));
+    assert_eq!((by("rules@4"), by("openai@3:judge")), (3, 3));
 }
 
 #[tokio::test]

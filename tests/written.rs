@@ -44,7 +44,7 @@ fn the_rules_decide_on_each_line_in_order() {
     assert!(output.status.success(), "{output:?}");
     let found: Vec<_> = scores.iter().map(|row| row["score"].as_i64().unwrap()).collect();
     assert_eq!(found, [1, -1, 0]);
-    assert!(scores.iter().all(|row| row["judge"] == "rules@3" && row["votes"].is_array()));
+    assert!(scores.iter().all(|row| row["judge"] == "rules@4" && row["votes"].is_array()));
     let (_, hints) = told(&["hint", "--judge", "rules", "--exchanges", "-"], &input);
     let found: Vec<_> = hints.iter().map(|row| &row["hint"]).collect();
     assert_eq!(found, [&Value::Null, &json!("use plain words."), &Value::Null]);
@@ -115,7 +115,7 @@ async fn a_hint_of_the_rules_or_their_praise_spares_the_model() {
     .await
     .unwrap();
     let expected =
-        [("rules@3", ""), ("rules@3", "use plain words."), ("openai@3:judge", "Look it up first.")];
+        [("rules@4", ""), ("rules@4", "use plain words."), ("openai@3:judge", "Look it up first.")];
     assert_eq!(found, expected.map(|(judge, hint)| (judge.to_owned(), hint.to_owned())));
     assert_eq!(stub.calls(), 3);
 }

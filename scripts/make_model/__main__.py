@@ -88,7 +88,7 @@ class Maker:
         work.mkdir(exist_ok=True)
         rounds = steering.run(self.args.binary, self.home, self.begin_dir, work,
                               self.seed(course) + 2, self.args.steer_rounds,
-                              learning.COURSES[course - 1].open)
+                              learning.COURSES[course - 1])
         self.note(f"steering{course}", rounds)
 
     def seed(self, course: int) -> int:

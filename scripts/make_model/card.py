@@ -95,7 +95,7 @@ def training(made: dict, steps: list[dict]) -> str:
         f"{len(steps):,} steps of {learning.BATCH} conversations. "
         + " ".join(course_said(number, course) for number, course in enumerate(made["courses"], 1))
         + f" After each course, rounds of {steering.STEPS} steps at {steering.RATE} with the styles' "
-        f"shares corrected. AdamW (0.9, 0.95), peak rate {learning.RATE}, seed "
+        f"shares corrected. AdamW (0.9, 0.95), seed "
         f"{made['seed']}. {tokens:,} tokens in prompts and replies, {said:,} of them the model's "
         f"own, on which the loss is; beginnings that conversations of a step share are computed "
         f"once, which left {rows:,}. {seconds / 60:.0f} minutes of steps on 2 cores, "
@@ -132,4 +132,5 @@ def course_said(number: int, course: dict) -> str:
     words = (f", with invented words in {100 * course['open']:.0f} % of the places for words and "
              "more wordings" if course["open"] else "")
     return (f"Course {number}: {course['steps']:,} steps{echoes}{words}; the rate falls in a straight "
-            f"line to {course['rate_min']} at step {course['until']:,}.")
+            f"line that begins with {course['rate']} at the first step of all and ends with "
+            f"{course['rate_min']} at step {course['until']:,}; the loss is the {course['mean']}.")

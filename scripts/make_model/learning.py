@@ -12,7 +12,6 @@ from pathlib import Path
 
 from . import checkpoint, corpus, prompts
 
-# the learning rate falls in a straight line over both courses, and again in the second
 RATE = 3e-3
 RATE_MIN = 2e-4
 WARM_UP = 60
@@ -20,12 +19,16 @@ WARM_UP = 60
 
 @dataclass(frozen=True)
 class Course:
-    """Steps on one corpus. `until`: the optimizer step at which the rate's line reaches its end;
-    `echoes`: steps at the beginning on nothing but echoes; `open`: see voice.Voice."""
+    """Steps on one corpus. The rate falls in a straight line that begins with `rate` at the first
+    step of all and ends with `rate_min` at step `until`; a later course enters it where it is then.
+    `mean`: of what the loss is the mean; `echoes`: steps at the beginning on nothing but echoes;
+    `open`: see voice.Voice."""
 
     steps: int
     until: int
+    rate: float = RATE
     rate_min: float = RATE_MIN
+    mean: str = "sample-mean"
     echoes: int = 0
     open: float = 0.0
     mixture: dict | None = None
@@ -33,9 +36,13 @@ class Course:
 
 # What is learned first is a world of few words. The second course goes on at half the first rate
 # with words that nobody ever said and many more wordings: what was learned by heart fails there.
+# The third lets every token count alike: under the mean of the replies' means a choice that leads
+# to a long reply weighs a twentieth of one that leads to a short one.
 COURSES = (
     Course(steps=4400, until=4400, echoes=500),
     Course(steps=3400, until=8120, rate_min=1e-4, open=0.35, mixture=corpus.OPEN),
+    Course(steps=1250, until=9770, rate=7e-3, rate_min=1e-4, mean="token-mean", open=0.35,
+           mixture=corpus.OPEN),
 )
 # conversations of a step, and tokens that are computed at once
 BATCH = 44
@@ -69,16 +76,16 @@ def write_corpus(path: Path, voice, steps: int, binary: Path, echo_steps: int = 
 def course(binary: Path, home: Path, model: Path, examples: Path, about: Course) -> None:
     """Trains on a file in its order, from where an earlier run ended."""
     train(binary, home, model, examples, {
-        "learning-rate": RATE, "learning-rate-min": about.rate_min, "schedule": "linear",
-        "warmup-steps": WARM_UP, "schedule-steps": about.until})
+        "learning-rate": about.rate, "learning-rate-min": about.rate_min, "schedule": "linear",
+        "warmup-steps": WARM_UP, "schedule-steps": about.until, "loss-aggregation": about.mean})
 
 
 def train(binary: Path, home: Path, model: Path, examples: Path, more: dict) -> None:
     """`train --method sft` on a file, once through."""
     flags = {"home": home, "model": model, "method": "sft", "input": examples, "batch-size": BATCH,
              "pack-tokens": PACK_TOKENS, "beta2": 0.95, "weight-decay": 0.05,
-             "steps-per-version": VERSION_STEPS, "keep-last": 2, "grad-norm-jump": 1000, "loss-jump": 1000,
-             "log": "warn", **more}
+             "steps-per-version": VERSION_STEPS, "keep-last": 2,
+             "grad-norm-jump": 1000, "loss-jump": 1000, "log": "warn", **more}
     told = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     subprocess.run([binary, "train", "--in-order", *told], check=True)
 

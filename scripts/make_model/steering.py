@@ -32,7 +32,7 @@ def figures_of(url: str, binary: Path, n: int, seed: int, **more) -> dict:
 
 
 def run(binary: Path, home: Path, model: Path, work: Path, seed: int, rounds_max: int,
-        open_share: float) -> list:
+        course: learning.Course) -> list:
     """Rounds of training until every rate is within bounds; each round's rates and shares."""
     shares, rounds = dict(SHARES), []
     for number in range(rounds_max + 1):
@@ -45,10 +45,11 @@ def run(binary: Path, home: Path, model: Path, work: Path, seed: int, rounds_max
             if not LOW <= rate <= HIGH:
                 shares[persona] = corrected(shares[persona], rate)
         examples = work / f"steering{number}.jsonl"
-        learning.write_corpus(examples, Voice(seed + number, shares=shares, open=open_share), STEPS, binary,
+        learning.write_corpus(examples, Voice(seed + number, shares=shares, open=course.open), STEPS, binary,
                               mixture=corpus.STEERING)
         learning.train(binary, home, model, examples,
-                       {"learning-rate": RATE, "schedule": "constant"})
+                       {"learning-rate": RATE, "schedule": "constant",
+                        "loss-aggregation": course.mean})
     return rounds
 
 

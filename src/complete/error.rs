@@ -59,6 +59,14 @@ pub enum CompleteError {
         /// The weights that it serves.
         path: String,
     },
+    /// The server's model reads other ids.
+    #[error("the {role} at {url} has another tokenizer than the model of this home")]
+    Tokenizer {
+        /// What the server is.
+        role: &'static str,
+        /// Its address.
+        url: String,
+    },
     /// The answer is not what was asked for.
     #[error("the {role} at {url} gave an answer that cannot be used: {problem}")]
     Malformed {
@@ -80,7 +88,10 @@ impl CompleteError {
     /// The server will refuse every request like this one: a wrong key, address or model.
     pub const fn is_misconfigured(&self) -> bool {
         match self {
-            Self::Key { .. } | Self::Client { .. } | Self::Trained { .. } => true,
+            Self::Key { .. }
+            | Self::Client { .. }
+            | Self::Trained { .. }
+            | Self::Tokenizer { .. } => true,
             Self::Refused { status, .. } => matches!(status, 401 | 403 | 404 | 405),
             _ => false,
         }
@@ -100,6 +111,7 @@ impl Explain for CompleteError {
             Self::Unavailable { .. } => "complete_unavailable",
             Self::Refused { .. } => "complete_refused",
             Self::Trained { .. } => "complete_trained",
+            Self::Tokenizer { .. } => "complete_tokenizer",
             Self::Malformed { .. } => "complete_malformed",
         }
     }
@@ -122,6 +134,10 @@ impl Explain for CompleteError {
                 "a {role} must not change with what it judges: name another address, serve a fixed \
                  version (`serve --version 0`), or insist with --judge-may-be-trained"
             )),
+            Self::Tokenizer { role, .. } => Some(format!(
+                "a {role} re-reads the very ids of a reply: name the policy's own server, or one \
+                 whose model has the same tokenizer.json"
+            )),
             Self::Malformed { role, url, .. } => {
                 Some(format!("is the server at {url} one that can serve as {role}?"))
             }
@@ -130,7 +146,7 @@ impl Explain for CompleteError {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Key { .. } | Self::Trained { .. } => 2,
+            Self::Key { .. } | Self::Trained { .. } | Self::Tokenizer { .. } => 2,
             _ => 1,
         }
     }

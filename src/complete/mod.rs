@@ -185,6 +185,24 @@ impl Completer {
         Ok(heard_all)
     }
 
+    /// Whether every server was heard, and none tells of another tokenizer than the one of this
+    /// SHA-256 (of its `tokenizer.json`). Of a server that tells of none, only the ids that come
+    /// back with their log-probabilities show it.
+    ///
+    /// # Errors
+    /// [`CompleteError::Tokenizer`]: one of them has another.
+    pub async fn has_tokenizer(&self, sha256: &str) -> Result<bool, CompleteError> {
+        let mut heard_all = true;
+        for (url, info) in self.http.each("/model_info").await {
+            let own = info.as_ref().and_then(|info| info["tokenizer_sha256"].as_str());
+            heard_all &= info.is_some();
+            if own.is_some_and(|own| own != sha256) {
+                return Err(CompleteError::Tokenizer { role: self.http.role(), url });
+            }
+        }
+        Ok(heard_all)
+    }
+
     /// `log p(ids[i] | ids[..i])` for every i from `start`, at `temperature`, by one version.
     ///
     /// # Errors

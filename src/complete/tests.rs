@@ -132,6 +132,21 @@ async fn a_server_that_follows_the_training_is_told_apart() {
 }
 
 #[tokio::test]
+async fn another_tokenizer_is_refused_where_the_server_tells() {
+    for (info, told) in [
+        (r#"{"tokenizer_sha256": "abc"}"#, Some(true)),
+        (r#"{"model_path": "x"}"#, Some(true)),
+        ("?", Some(true)),
+        (r#"{"tokenizer_sha256": "abd"}"#, None),
+    ] {
+        let (url, _) = serve(vec![(200, info)]).await;
+        let same = Completer::open(options(&url)).unwrap().has_tokenizer("abc").await;
+        assert_eq!(same.as_ref().ok().copied(), told, "{info}");
+        assert!(same.err().is_none_or(|error| error.is_misconfigured()));
+    }
+}
+
+#[tokio::test]
 async fn garbage_is_malformed() {
     for text in ["not json", "{}", "[]", r#"{"choices": []}"#, r#"{"choices": [{"message": 1}]}"#] {
         let (url, asked) = serve(vec![(200, text)]).await;

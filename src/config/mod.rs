@@ -30,8 +30,8 @@ pub use home::Home;
 pub use hub::HubConfig;
 pub use judge::{Judge, JudgeConfig, JudgeConstraint, RunJudge, Servers};
 pub use objective::{
-    Behaviour, HybridSelection, HybridSupport, KlEstimator, Method, OptimizerKind, Schedule,
-    ScheduleKind, TrainedWeights,
+    Behaviour, HybridSelection, HybridSupport, KlEstimator, LossAggregation, Method, OptimizerKind,
+    Schedule, ScheduleKind, TrainedWeights,
 };
 pub use run::RunConfig;
 pub use score::ScoreConfig;

@@ -66,6 +66,16 @@ choices! {
 }
 
 choices! {
+    /// How the values of a batch's tokens become one loss.
+    LossAggregation {
+        /// The mean over each sample's tokens, then over the samples: each reply counts the same.
+        SampleMean = "sample-mean",
+        /// The mean over all tokens of the batch: each token counts the same.
+        TokenMean = "token-mean",
+    }
+}
+
+choices! {
     /// How the distance to the reference is estimated from the sampled tokens.
     KlEstimator {
         /// Not at all.

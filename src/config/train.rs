@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Behaviour, ConfigError, DeviceChoice, DtypeChoice, HubConfig, HybridSelection, HybridSupport,
-    KlEstimator, Method, OptimizerKind, Schedule, ScheduleKind, TrainedWeights, require,
+    KlEstimator, LossAggregation, Method, OptimizerKind, Schedule, ScheduleKind, TrainedWeights,
+    require,
 };
 
 /// Configuration of the `train` stage.
@@ -47,6 +48,9 @@ pub struct TrainConfig {
     /// The version that is the teacher of `topk` and `hybrid`; the weights before the step if
     /// absent.
     pub teacher_version: Option<u64>,
+    /// How the values of tokens become a loss; by the method if absent: `token-mean` for `sft`,
+    /// `sample-mean` for the others.
+    pub loss_aggregation: Option<LossAggregation>,
     /// How the distance to the reference is estimated.
     pub kl: KlEstimator,
     /// Weight of the distance to the reference; 0 does not compute it.
@@ -167,6 +171,7 @@ impl Default for TrainConfig {
             gap_clip: 1.0,
             opd_without_hint: false,
             teacher_version: None,
+            loss_aggregation: None,
             kl: KlEstimator::LowVarKl,
             kl_coefficient: 0.0,
             reference_version: 0,
@@ -245,6 +250,14 @@ impl TrainConfig {
             max: self.learning_rate,
             min: self.learning_rate_min,
         }
+    }
+
+    /// How the values of tokens become a loss.
+    pub fn loss_aggregation(&self) -> LossAggregation {
+        self.loss_aggregation.unwrap_or(match self.method {
+            Method::Sft => LossAggregation::TokenMean,
+            _ => LossAggregation::SampleMean,
+        })
     }
 
     /// Checks every value.

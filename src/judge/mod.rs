@@ -36,7 +36,7 @@ pub use rules::Verdict;
 pub use shown::{BadCase, Written};
 
 /// Version of the rules.
-const RULES: &str = "rules@3";
+const RULES: &str = "rules@4";
 /// Version of the prompts and of the vote rules.
 const MODEL: &str = "openai@3";
 

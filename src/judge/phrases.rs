@@ -94,6 +94,22 @@ pub const AFTER_PRAISE: &[&str] = &[
     "次", "이제",
 ];
 
+/// How a clause begins that may follow thanks, besides.
+#[rustfmt::skip]
+pub const AFTER_THANKS: &[&str] = &[
+    "you", "your", "have a", "bye", "goodbye", "see you", "talk", "good night", "cheers", "so",
+    "very", "really", "this helps", "that helps", "helps", "all", "my", "got", "will", "much",
+    "a lot", "again", "everyone", "everything", "du", "sie", "dir", "schönen", "tschüss", "tu",
+    "vous", "bonne", "à", "tú", "usted", "hasta", "que tengas", "buona", "ciao", "tchau", "até",
+    "please", "translate", "summarize", "compare", "explain", "tell me", "find", "create", "book",
+    "check", "set", "start", "open", "remind", "calculate", "list", "delete", "rename", "change",
+    "the", "they", "she", "he", "here", "another", "one more", "unrelated", "separate", "on to",
+];
+
+/// What before a word of praise makes it doubtful.
+#[rustfmt::skip]
+pub const SIGHS: &[&str] = &["oh ", "ah ", "na ", "wow ", "well ", "ach ", "ha ", "haha "];
+
 /// A word on which praise turns, at the start of a clause.
 #[rustfmt::skip]
 pub const CONTRARY: &[&str] = &[
@@ -132,7 +148,28 @@ pub const OWN_SLIPS: &[&str] = &[
     "i was wrong", "mein fehler", "ich habe mich vertippt", "ich hab mich vertippt", "mon erreur",
     "ma faute", "mi error", "culpa mía", "errore mio", "erro meu", "mijn fout", "mój błąd",
     "моя ошибка", "私の間違い", "我的错", "我写错", "我打错", "oh wait", "wait that's", "wait, that's",
-    "wrong chat", "wrong window", "wrong tab",
+    "wrong chat", "wrong window", "wrong tab", "fault of yours", "not your fault", "no fault",
+    "voice input", "wasn't for you", "not for you", "was not for you", "wasn't meant",
+    "didn't mean you", "talking to my", "i misread", "i had misread", "i read it wrong",
+    "i had read it", "nicht deine schuld", "nicht ihre schuld", "pas de ta faute",
+    "pas votre faute", "no es tu culpa", "no es culpa", "non è colpa", "não é culpa",
+    "war nicht für dich", "hab mich verlesen", "j'ai mal lu", "leí mal", "我看错", "見間違",
+];
+
+/// What shows that a message speaks to whoever judges, or of that.
+#[rustfmt::skip]
+pub const TO_A_JUDGE: &[&str] = &[
+    "\\boxed", "judge", "verdict", "grader", "reward model", "evaluator", "score this",
+    "rate this", "ignore all previous", "ignore previous", "ignore the above", "system prompt",
+];
+
+/// What shows that a request wants to find something out: its failure may be the answer.
+#[rustfmt::skip]
+pub const PROBES: &[&str] = &[
+    "check", "whether", "verify", "reproduce", "confirm", "make sure", "gone", "exist",
+    "should fail", "expect", "see if", "is there", "are there", "does it", "still", "prüf", " ob ",
+    "gibt es", "noch", "vérifi", "existe", "comprueba", "verifica", "检查", "是否", "確認", "테스트",
+    "test", "what happens", "happens when",
 ];
 
 /// What shows that a wish for later is praise of what is.
@@ -242,7 +279,7 @@ pub const NO_COMPLAINT: &[&str] = &[
 #[rustfmt::skip]
 pub const CHANGES: &[&str] = &[
     "redo", "do it again", "do that again", "try again", "try it again", "try once more",
-    "one more time", "rephrase", "reword", "write it again", "start over", "shorter", "longer",
+    "one more time", "write it again", "start over", "shorter", "longer",
     "simpler", "shorten it", "shorten that", "more concise", "more concisely", "more detail",
     "more details", "less verbose", "be brief", "be concise", "be more", "be less",
     "keep it short", "keep it shorter", "keep it brief", "not so", "don't", "do not",
@@ -258,9 +295,8 @@ pub const CHANGES: &[&str] = &[
     "i wanted it", "i wanted only", "i wanted just", "i meant", "ich meinte", "ich sagte",
     "ich wollte nur", "je voulais", "yo quería", "redo this", "do this again", "do it over",
     "again please", "once more", "another go", "one more try", "regenerate", "recalculate",
-    "start again", "check again", "let me rephrase", "let me put it differently", "i mean",
-    "what i mean", "what i meant", "more precisely", "i was unclear", "drop the", "drop all",
-    "lose the", "no more", "never", "always", "just give", "just the", "only the", "only give",
+    "start again", "check again", "i was unclear", "drop the", "drop all",
+    "lose the", "never", "always", "just give", "just the", "only the", "only give",
     "keep to", "stick to", "come again", "say that again", "less", "fewer", "anders gefragt",
     "anders formuliert", "anders gesagt", "ich meine", "bitte nicht", "nie", "immer", "lass das",
     "lass die", "je reformule", "je veux dire", "jamais", "toujours", "enlève", "enlevez",

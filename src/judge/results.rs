@@ -26,7 +26,14 @@ const OUTSIDE: &[&str] = &[
     "indisponível", "manutenção", "mais tarde", "onbereikbaar", "niet beschikbaar", "onderhoud",
     "niedostępn", "przekroczono limit", "недоступ", "время ожидания", "перегружен", "超时", "超時",
     "维护", "不可用", "无响应", "过载", "稍后再试", "メンテナンス", "タイムアウト", "利用できません",
-    "混み合って", "점검", "시간 초과", "사용할 수 없",
+    "混み合って", "점검", "시간 초과", "사용할 수 없", "/dev/tty", "/dev/video",
+];
+
+/// What test runners print: it tells of the code that is tested, not of the call that ran them.
+#[rustfmt::skip]
+const TESTS: &[&str] = &[
+    "assertionerror", "assertion failed", "tests failed", "test failed", "failing tests",
+    "failures:", "tests:", "test suites:", " failed (", " failed,", "failed in ", "--- fail:",
 ];
 
 /// How a line begins that reports a failure.
@@ -92,7 +99,8 @@ const DOUBTFUL: &[&str] = &[
     "error", "fail", "exception", "traceback", "fatal", "denied", "forbidden", "unauthor", "unable",
     "cannot", "can't", "couldn't", "could not", "not ", "refused", "rejected", "abort", "conflict",
     "no match", "too large", "too long", "skipped", "bounced", "warning", "locked", "killed",
-    "read-only", "limit reached", "lost ", "fehl", "nicht ", "erreur", "impossible", "impossibil",
+    "read-only", "limit reached", "lost ", "throttl", "exceeded", "dropped", "ignored", "partial",
+    "fehl", "nicht ", "erreur", "impossible", "impossibil",
     "错", "失败", "失敗", "실패",
 ];
 
@@ -140,11 +148,38 @@ fn is_outside(lower: &str) -> bool {
 fn is_at_fault(text: &str) -> bool {
     let lower = text.to_lowercase();
     let stated = text.trim_start().starts_with('{') || exit_code(&lower).is_some();
-    !is_outside(&lower) && (stated || FAULTS.iter().any(|mark| lower.contains(mark)))
+    let of_tests = TESTS.iter().any(|mark| lower.contains(mark));
+    let at_fault = stated || FAULTS.iter().any(|mark| lower.contains(mark));
+    at_fault && !of_tests && !is_outside(&lower)
 }
 
-/// Whether a result states success or failure; `None` if it states neither.
+/// Whether a result states success or failure; `None` if it states neither, or only a part's.
 fn succeeded(text: &str) -> Option<bool> {
+    stated_by(text).filter(|success| !success || !is_partial(&text.to_lowercase()))
+}
+
+/// Whether a text in lower case counts fewer than all: "12 of 15", "12/15", "failed": 3.
+fn is_partial(lower: &str) -> bool {
+    let spaced = lower.replace('/', " of ");
+    let spaced = spaced.replace(|c: char| !c.is_alphanumeric(), " ");
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let number = |word: &str| word.parse::<u64>().ok();
+    let fewer = |three: &[&str]| {
+        let (some, all) = (number(three[0]), number(three[2]));
+        three[1] == "of" && some.zip(all).is_some_and(|(some, all)| some < all)
+    };
+    let bad = |word: &str| {
+        ["fail", "skip", "reject", "error", "miss"].iter().any(|b| word.starts_with(b))
+    };
+    let counted = |two: &[&str]| {
+        let count = |word: &str| number(word).is_some_and(|count| count > 0);
+        bad(two[0]) && count(two[1]) || bad(two[1]) && count(two[0])
+    };
+    words.windows(3).any(fewer) || words.windows(2).any(counted)
+}
+
+/// What a result states.
+fn stated_by(text: &str) -> Option<bool> {
     let text = text.trim();
     if let Ok(value @ Value::Object(_)) = serde_json::from_str::<Value>(text) {
         let inner = [&value["details"], &value["result"], &value["result"]["details"]];
@@ -242,6 +277,11 @@ mod tests {
             (&["src/a.rs\nsrc/b.rs"], 1),
             (&["a line\nand another\nof a file\nthat was read"], 1),
             (&["wrote 3 lines"], 1),
+            (&["uploaded 3 of 5 files"], 0),
+            (&["uploaded 5 of 5 files"], 1),
+            (&[r#"{"ok": true, "failed": 2}"#], 0),
+            (&[r#"{"ok": true, "failed": 0}"#], 1),
+            (&["AssertionError: 1 failed"], 0),
             (&["wrote 3 lines, 2 failed"], 0),
             (&[""], 0),
             (&["ls: unrecognized option '--tutti'"], -1),

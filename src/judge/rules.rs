@@ -10,8 +10,11 @@ use super::results;
 
 /// Sentences of a user's message that are read.
 const SENTENCES_MAX: usize = 12;
-/// A passage in quotation marks that is shorter is read as the user's own.
-const QUOTED_CHARS_MIN: usize = 20;
+/// A passage in quotation marks that is narrower is read as the user's own; characters of East
+/// Asian scripts are two wide.
+const QUOTED_WIDTH_MIN: usize = 12;
+/// A line that is pasted from a log has as many characters at least.
+const LOG_CHARS_MIN: usize = 30;
 /// Sentences of a hint.
 const HINT_SENTENCES_MAX: usize = 3;
 /// Longest hint, in characters.
@@ -47,6 +50,8 @@ pub fn verdict(exchange: &Exchange) -> Verdict {
     let results = reaction.iter().filter(|message| message["role"] == "tool");
     let texts: Vec<String> = results.map(|message| text_of(&message["content"])).collect();
     let (score, reason) = match results::judge(&texts) {
+        // it may be the very thing that was to be found out
+        (-1, _) if is_probe(exchange) => (0, "a failure that may have been looked for"),
         // what the user went on to say is not known to be content
         (1, _) if spoke => (0, "tool success, and words that do not decide"),
         found => found,
@@ -60,6 +65,15 @@ pub fn verdict(exchange: &Exchange) -> Verdict {
         0 => said,
         _ => Verdict { score, reason: reason.to_owned(), hint: said.hint },
     }
+}
+
+/// Whether it was asked for to find something out, so that a failure may be the answer.
+fn is_probe(exchange: &Exchange) -> bool {
+    let (_, request) = exchange.split_request();
+    let asked = request.iter().filter(|message| message["role"] == "user");
+    asked
+        .map(|message| lower_whole(&text_of(&message["content"])))
+        .any(|text| table::PROBES.iter().any(|probe| text.contains(probe)))
 }
 
 /// Whether a reply ends with a question, so that a "no" may be its answer.
@@ -89,7 +103,7 @@ fn read_words(words: &str, reply_asked: bool) -> Verdict {
     let sentences = sentences(&own);
     let nothing = || Verdict { score: 0, reason: "no explicit feedback".to_owned(), hint: None };
     let plain = lower_whole(&own);
-    if holds(&plain, table::OWN_SLIPS) {
+    if holds(&plain, table::OWN_SLIPS) || holds(&lower_whole(words), table::TO_A_JUDGE) {
         return nothing();
     }
     let mut all = Found::default();
@@ -104,7 +118,8 @@ fn read_words(words: &str, reply_asked: bool) -> Verdict {
         all.next_time = all.next_time.or(found.next_time.filter(|_| strong));
         leading &= is_feedback;
     }
-    if all.praise.is_some() && is_doubtful(&sentences, &plain) {
+    let is_long = own.chars().count() >= LONG_MESSAGE_CHARS;
+    if all.praise.is_some() && (is_long || is_doubtful(&sentences, &plain)) {
         all.praise = None;
     }
     if all.complaint.is_none() && is_bad_word(&sentences) {
@@ -148,17 +163,25 @@ fn is_doubtful(sentences: &[&str], plain: &str) -> bool {
         return true;
     }
     let parts = || sentences.iter().flat_map(|sentence| parts_of(sentence));
+    let sighed = |part: &str| {
+        let rest = table::SIGHS.iter().find_map(|sigh| part.strip_prefix(sigh));
+        rest.is_some_and(|rest| table::PRAISE.contains(&rest.trim_start()))
+    };
+    if parts().any(|part| sighed(&lower(part))) {
+        return true;
+    }
     let thanked = parts().any(|part| begins_any(without_lead_ins(&lower(part)), table::THANKS));
     let fits = |sentence: &&str| {
         sentence.ends_with(['?', '？'])
             || clauses(sentence).iter().all(|(_, clause)| {
                 table::PRAISE.contains(&clause.as_str())
+                    || begins_any(clause, table::THANKS)
                     || begins_any(clause, table::AFTER_PRAISE)
+                    || thanked && begins_any(clause, table::AFTER_THANKS)
                     || begins_any(clause, table::NEXT_TIMES)
             })
     };
-    // thanks are seldom ironic; a word of praise may be
-    !thanked && !sentences.iter().take(2).all(fits)
+    !sentences.iter().take(2).all(fits)
 }
 
 /// Whether nothing is said but that it is bad, and perhaps why.
@@ -186,7 +209,20 @@ fn lower_whole(text: &str) -> String {
     text.replace(['\u{2019}', '\u{02bc}'], "'").to_lowercase()
 }
 
-/// The message without code blocks, quoted lines and passages in quotation marks.
+/// Whether a line is one that a program printed: it begins with a date or a time, or tells of an
+/// error as programs do.
+fn is_of_a_log(line: &str) -> bool {
+    let stamp = line.trim_start_matches('[');
+    let digits = stamp.chars().take_while(char::is_ascii_digit).count();
+    let stamped = (digits == 4 && stamp[4..].starts_with(['-', '/']))
+        || (digits == 2 && stamp[2..].starts_with(':'));
+    let told = ["ERROR", "WARN", "FATAL", "Traceback", "Exception", "Error:", "error:", "panicked"];
+    let tells = ["Error response", "error["];
+    line.chars().count() >= LOG_CHARS_MIN
+        && (stamped || told.iter().chain(&tells).any(|word| line.contains(word)))
+}
+
+/// The message without code blocks, lines of logs, quoted lines and passages in quotation marks.
 fn own_words(text: &str) -> String {
     let mut in_code = false;
     let lines = text.lines().filter(|line| {
@@ -195,7 +231,7 @@ fn own_words(text: &str) -> String {
             in_code = !in_code;
             return false;
         }
-        !in_code && !line.starts_with('>')
+        !in_code && !line.starts_with('>') && !is_of_a_log(line)
     });
     without_quotations(&lines.collect::<Vec<_>>().join("\n"))
 }
@@ -218,7 +254,8 @@ fn without_quotations(text: &str) -> String {
         let Some(length) = inside.find(close) else { break };
         own.push_str(&rest[..at]);
         let quoted = &inside[..length];
-        own.push_str(if quoted.chars().count() < QUOTED_CHARS_MIN { quoted } else { "…" });
+        let width: usize = quoted.chars().map(|c| if c < '\u{2e80}' { 1 } else { 2 }).sum();
+        own.push_str(if width < QUOTED_WIDTH_MIN { quoted } else { "…" });
         rest = inside[length..].trim_start_matches(close);
     }
     own + rest

@@ -1,4 +1,5 @@
-//! From values per token to one number: the mean over each sample's tokens, then over the samples.
+//! From values per token to one number: the mean over each sample's tokens, then over the samples;
+//! or, where it is so chosen, the mean over all tokens.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -7,19 +8,27 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 pub struct Samples {
     lengths: Vec<usize>,
     batch: usize,
+    /// Tokens of the whole batch that are trained on, where each of them counts the same.
+    alike: Option<usize>,
 }
 
 impl Samples {
     /// A whole batch: `lengths[i]` response tokens of sample `i`, in order.
     pub fn batch(lengths: Vec<usize>) -> Self {
         let batch = lengths.len().max(1);
-        Self { lengths, batch }
+        Self { lengths, batch, alike: None }
     }
 
     /// Some samples of a batch of `batch`: the sum of the losses of all parts is the loss of the
     /// whole batch, so that gradients can be accumulated with the memory of one part.
     pub fn part_of(batch: usize, lengths: Vec<usize>) -> Self {
-        Self { lengths, batch: batch.max(1) }
+        Self { lengths, batch: batch.max(1), alike: None }
+    }
+
+    /// The same samples, but every token counts the same: the mean is over the `trained` tokens of
+    /// the whole batch that are not masked, and a long sample weighs more than a short one.
+    pub fn by_token(self, trained: usize) -> Self {
+        Self { alike: Some(trained.max(1)), ..self }
     }
 
     /// Number of response tokens, R.
@@ -37,8 +46,12 @@ impl Samples {
         Tensor::from_data(TensorData::new(owners, [tokens]), device)
     }
 
-    /// The weight of each token in the mean of sample means, `[R]`: m_t / (N · max(Σ m, 1)).
+    /// The weight of each token in the mean of sample means, `[R]`: m_t / (N · max(Σ m, 1)); in the
+    /// mean of tokens m_t over the tokens of the batch.
     fn weights(&self, mask: Tensor<1>) -> Tensor<1> {
+        if let Some(trained) = self.alike {
+            return mask.div_scalar(trained as f64);
+        }
         let device = mask.device();
         let counts: Vec<Tensor<1>> =
             split(mask.clone(), &self.lengths).map(|of_sample| of_sample.sum()).collect();
@@ -62,7 +75,9 @@ fn split(values: Tensor<1>, lengths: &[usize]) -> impl Iterator<Item = Tensor<1>
 
 /// Σ_i \[ Σ_t x_t·m_t / max(Σ_t m_t, 1) \] / N over the samples i of a batch of N.
 ///
-/// A sample that is masked altogether adds 0 and counts in N. Source: slime's `sum_of_sample_mean`,
+/// A sample that is masked altogether adds 0 and counts in N. With [`Samples::by_token`] it is
+/// Σ_i Σ_t x_t·m_t over the number of tokens in the batch that are not masked (`token-mean` in
+/// verl, `calculate_per_token_loss` in slime). Source: slime's `sum_of_sample_mean`,
 /// divided by the number of samples. Proven by the losses of `parity_policy_losses` and
 /// `parity_kl_penalties`.
 ///

@@ -75,6 +75,22 @@ fn samples_of_a_batch_add_up_to_the_batch() {
     assert_eq!(whole, [first, second].concat());
 }
 
+/// Where each token counts the same, a sample of four tokens weighs twice one of two, what is masked
+/// weighs nothing, and the parts of a batch add up to the whole.
+#[test]
+fn every_token_counts_the_same_where_that_is_wanted() {
+    let (values_of, mask) = ([1.0, 3.0, 5.0, 7.0, 9.0, 40.0], [1.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
+    let mean = |at: std::ops::Range<usize>, lengths: Vec<usize>| {
+        let samples = Samples::part_of(2, lengths).by_token(5);
+        let (part, mask) = (tensor(&values_of[at.clone()]), tensor(&mask[at]));
+        values(mean_of_sample_means(part, mask, &samples))[0]
+    };
+    assert_eq!(mean(0..6, vec![2, 4]), 5.0);
+    assert_eq!(mean(0..2, vec![2]) + mean(2..6, vec![4]), 5.0);
+    let nothing = Samples::batch(vec![1]).by_token(0);
+    assert_eq!(values(mean_of_sample_means(tensor(&[2.0]), tensor(&[0.0]), &nothing)), [0.0]);
+}
+
 #[test]
 fn a_masked_sample_counts_in_the_batch_but_adds_nothing() {
     let samples = Samples::batch(vec![2, 2]);

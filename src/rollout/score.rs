@@ -51,7 +51,7 @@ pub struct Score {
     pub turn_id: TurnId,
     /// The revision of the rollout that was looked at.
     pub revision: u32,
-    /// Name and version of the judge (`rules@3`, `openai@3:<model>`; `user@1` where the user
+    /// Name and version of the judge (`rules@4`, `openai@3:<model>`; `user@1` where the user
     /// said it explicitly).
     pub judge: String,
     /// Whether `score` can be used.

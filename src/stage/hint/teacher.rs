@@ -1,6 +1,7 @@
 //! The reply in the light of the hint: both log-probability rows, by one version.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use tokio::sync::RwLock;
@@ -70,12 +71,15 @@ pub struct Teacher {
     completer: Completer,
     home: Home,
     renderer: RwLock<Option<Arc<Renderer>>>,
+    /// Its tokenizer is known to be that of the home's model.
+    same_tokenizer: AtomicBool,
 }
 
 impl Teacher {
     /// A teacher that has not been asked yet.
     pub fn new(completer: Completer, home: &Home) -> Self {
-        Self { completer, home: home.clone(), renderer: RwLock::new(None) }
+        let (home, renderer) = (home.clone(), RwLock::new(None));
+        Self { completer, home, renderer, same_tokenizer: AtomicBool::new(false) }
     }
 
     /// Both rows for a turn in the light of `hint`.
@@ -89,6 +93,7 @@ impl Teacher {
         }
         let renderer = self.renderer().await?;
         let hinted = hinted_prompt(&renderer, told, hint)?;
+        self.require_tokenizer(&renderer).await?;
         let with = [hinted.as_slice(), &told.response_ids].concat();
         let without = [told.prompt_ids.as_slice(), &told.response_ids].concat();
         let mut last = String::new();
@@ -118,6 +123,15 @@ impl Teacher {
             }
         }
         Err(NoRows::Turn(HintStatus::TeacherFailed, last))
+    }
+
+    /// Looks once whether the server reads the ids of the home's model.
+    async fn require_tokenizer(&self, renderer: &Renderer) -> Result<(), NoRows> {
+        if !self.same_tokenizer.load(Ordering::Relaxed) {
+            let told = self.completer.has_tokenizer(renderer.tokenizer_sha256()).await;
+            self.same_tokenizer.store(told.map_err(NoRows::Teacher)?, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Each hint with the prompt that it makes, for a teacher that the trainer computes.

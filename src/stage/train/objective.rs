@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::figures::Means;
 use super::prepare::Constants;
 use super::samples::Sample;
-use crate::config::{self, Behaviour, Method, TrainConfig};
+use crate::config::{self, Behaviour, LossAggregation, Method, TrainConfig};
 use crate::loss::{
     Clip, KlEstimator, Outputs, PolicyInput, Samples, advantage, cross_entropy, entropy_bonus,
     hybrid, kl_penalty, mean_of_sample_means, policy, reverse_kl, truncated_importance,
@@ -32,9 +32,16 @@ impl<'a> Group<'a> {
     ) -> Self {
         let samples: Vec<&Sample> = places.iter().map(|&place| &batch[place]).collect();
         let lengths = samples.iter().map(|sample| sample.response_tokens()).collect();
+        let tokens = Samples::part_of(batch.len(), lengths);
+        let tokens = match config.loss_aggregation() {
+            LossAggregation::SampleMean => tokens,
+            LossAggregation::TokenMean => {
+                tokens.by_token(batch.iter().map(Sample::trained_tokens).sum())
+            }
+        };
         Self {
             constants: places.iter().map(|&place| &constants[place]).collect(),
-            tokens: Samples::part_of(batch.len(), lengths),
+            tokens,
             samples,
             config,
             device: device.clone(),
