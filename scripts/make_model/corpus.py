@@ -43,6 +43,11 @@ OPEN = FAMILIES | {
     "fresh": (4.5, 1), "hinted": (5.5, 1), "session": (3.5, 1), "drill": (4, 1),
     "comparison": (1.5, 1), "tools": (1.5, 6), "score": (0.66, 12), "hint": (0.66, 9),
 }
+# the same with more of what a judge is asked, which is what a small model learns last
+JUDGED = OPEN | {
+    "fresh": (3.5, 1), "hinted": (4.5, 1), "session": (3, 1), "drill": (3.5, 1),
+    "comparison": (2, 1), "echo": (6, 1), "tools": (1.3, 6), "score": (1, 12), "hint": (1, 9),
+}
 # the same where only the shares of styles are to be corrected: what shows them, and some of the rest
 STEERING = {
     "fresh": (30, 1), "hinted": (7, 1), "session": (2, 1), "echo": (2, 1), "tools": (0.3, 6),

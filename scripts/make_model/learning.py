@@ -41,8 +41,8 @@ class Course:
 COURSES = (
     Course(steps=4400, until=4400, echoes=500),
     Course(steps=3400, until=8120, rate_min=1e-4, open=0.35, mixture=corpus.OPEN),
-    Course(steps=1250, until=9770, rate=7e-3, rate_min=1e-4, mean="token-mean", open=0.35,
-           mixture=corpus.OPEN),
+    Course(steps=3400, until=11_920, rate=4.7e-3, rate_min=1e-4, mean="token-mean", open=0.35,
+           mixture=corpus.JUDGED),
 )
 # conversations of a step, and tokens that are computed at once
 BATCH = 44
