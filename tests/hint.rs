@@ -3,7 +3,7 @@
 use openclaw_rl::config::{HintConfig, Home, Judge, JudgeConfig};
 use openclaw_rl::fault::Explain;
 use openclaw_rl::render::Renderer;
-use openclaw_rl::rollout::{Hint, HintStatus, Rated, Rating, Rollout, Turn, Version};
+use openclaw_rl::rollout::{Hint, HintStatus, Likeliest, Rated, Rating, Rollout, Turn, Version};
 use openclaw_rl::stage::hint::{HintError, HintSummary, run};
 use openclaw_rl::weights::{Base, Registry};
 use serde_json::{Value, json};
@@ -97,6 +97,41 @@ async fn both_rows_cover_the_replys_exact_tokens_at_the_turns_temperature() {
         ids[ids.len() - 2..] == [json!(3), json!(4)]
     }));
     assert_eq!(hint(&house, &config(&teacher.url)).await.unwrap().hints, 0);
+}
+
+/// As [`right`], with two ids of which the first is the likeliest.
+fn right_with_top(body: &Value) -> Value {
+    let mut answer = right(body, "3");
+    let entries = answer["meta_info"]["input_token_logprobs"].as_array().unwrap().len();
+    let top = |at: usize| json!([[-2.0 - at as f64, 5, null], [-0.25, 6 + at, null]]);
+    let tops: Vec<Value> =
+        (0..entries).map(|at| if at == 0 { Value::Null } else { top(at) }).collect();
+    answer["meta_info"]["input_top_logprobs"] = json!(tops);
+    answer
+}
+
+#[tokio::test]
+async fn the_likeliest_ids_are_kept_where_they_are_wanted() {
+    let (house, _) = furnished(DIRECTIVE);
+    let teacher = stub(|_, body| (200, right_with_top(body).to_string())).await;
+    let wants = HintConfig { top_k: 2, ..config(&teacher.url) };
+    assert_eq!(hint(&house, &wants).await.unwrap().accepted, 1);
+    let row = house.read::<Hint>().remove(0);
+    let expected = Likeliest { ids: vec![7, 5, 8, 5], logprobs: vec![-0.25, -3.0, -0.25, -4.0] };
+    assert_eq!((row.top_k, &row.teacher_top), (2, &expected));
+    assert_eq!(row.student_top, expected);
+    assert!(teacher.asked.lock().unwrap().iter().all(|body| body["top_logprobs_num"] == 2));
+}
+
+#[tokio::test]
+async fn a_teacher_that_leaves_the_likeliest_ids_out_has_failed() {
+    let (house, _) = furnished(DIRECTIVE);
+    let teacher = stub(|_, body| (200, right(body, "3").to_string())).await;
+    let wants = HintConfig { top_k: 2, ..config(&teacher.url) };
+    assert_eq!(hint(&house, &wants).await.unwrap().teacher_failed, 1);
+    let row = house.read::<Hint>().remove(0);
+    assert!(row.detail.contains("input_top_logprobs"), "{}", row.detail);
+    assert_eq!((row.top_k, row.teacher_top), (0, Likeliest::default()));
 }
 
 #[tokio::test]

@@ -203,7 +203,8 @@ impl Completer {
         Ok(heard_all)
     }
 
-    /// `log p(ids[i] | ids[..i])` for every i from `start`, at `temperature`, by one version.
+    /// `log p(ids[i] | ids[..i])` for every i from `start`, at `temperature`, by one version; with
+    /// `top_k` above 0 the likeliest ids of each of these positions as well.
     ///
     /// # Errors
     /// [`CompleteError`]; an answer of another length, with other ids, or with null where a number
@@ -213,8 +214,9 @@ impl Completer {
         ids: &[u32],
         start: usize,
         temperature: f32,
+        top_k: usize,
     ) -> Result<Scored, CompleteError> {
-        score::score(&self.http, ids, start, temperature).await
+        score::score(&self.http, ids, start, temperature, top_k).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::rollout::Version;
+use crate::rollout::{Likeliest, Version};
 
 use super::CompleteError;
 use super::http::Http;
@@ -12,6 +12,8 @@ use super::http::Http;
 pub struct Scored {
     /// One per id from `start`, in nats.
     pub logprobs: Vec<f32>,
+    /// The likeliest ids from `start`; empty where they were not asked for.
+    pub top: Likeliest,
     /// What the server calls the weights that gave them.
     pub weights: String,
 }
@@ -28,23 +30,33 @@ pub async fn score(
     ids: &[u32],
     start: usize,
     temperature: f32,
+    top_k: usize,
 ) -> Result<Scored, CompleteError> {
     // The entry of the first position asked for is null on some servers: one more is asked for
     // and left out.
     let from = start.saturating_sub(1);
-    let body = json!({
+    let mut body = json!({
         "input_ids": ids,
         "sampling_params": {"max_new_tokens": 0, "temperature": f64::from(temperature)},
         "return_logprob": true,
         "logprob_start_len": from,
     });
+    if top_k > 0 {
+        body["top_logprobs_num"] = json!(top_k);
+    }
     let (answer, _) = http.post("/generate", &body).await?;
-    read(&answer, ids, start, from).map_err(|problem| http.malformed(problem))
+    let meta = if answer.is_array() { &answer[0]["meta_info"] } else { &answer["meta_info"] };
+    let whole = || -> Result<Scored, String> {
+        let mut scored = read(meta, ids, start, from)?;
+        if top_k > 0 {
+            scored.top = read_top(meta, ids.len() - from, start - from, top_k)?;
+        }
+        Ok(scored)
+    };
+    whole().map_err(|problem| http.malformed(problem))
 }
 
-fn read(answer: &Value, ids: &[u32], start: usize, from: usize) -> Result<Scored, String> {
-    let answer = if answer.is_array() { &answer[0] } else { answer };
-    let meta = &answer["meta_info"];
+fn read(meta: &Value, ids: &[u32], start: usize, from: usize) -> Result<Scored, String> {
     let entries = meta["input_token_logprobs"].as_array();
     let entries = entries.ok_or("it has no `meta_info.input_token_logprobs`")?;
     let (expected, got) = (ids.len().saturating_sub(from), entries.len());
@@ -57,19 +69,54 @@ fn read(answer: &Value, ids: &[u32], start: usize, from: usize) -> Result<Scored
         if id != Some(u64::from(ids[position])) {
             return Err(format!("id {id:?} at position {position}, expected {}", ids[position]));
         }
-        match entry[0].as_f64() {
-            Some(logprob) if logprob.is_finite() && logprob <= 1e-3 => {
-                logprobs.push(logprob as f32);
-            }
-            _ => return Err(format!("{} is no log-probability at {position}", entry[0])),
-        }
+        let problem = || format!("{} is no log-probability at {position}", entry[0]);
+        logprobs.push(logprob(&entry[0]).ok_or_else(problem)?);
     }
     let weights = match &meta["weight_version"] {
         Value::String(name) if !name.is_empty() => name.clone(),
         Value::Number(number) => number.to_string(),
         _ => return Err("it has no `meta_info.weight_version`".to_owned()),
     };
-    Ok(Scored { logprobs, weights })
+    Ok(Scored { logprobs, top: Likeliest::default(), weights })
+}
+
+/// The likeliest ids of `positions` positions, without those of the first `skipped`.
+fn read_top(
+    meta: &Value,
+    positions: usize,
+    skipped: usize,
+    top_k: usize,
+) -> Result<Likeliest, String> {
+    let rows = meta["input_top_logprobs"].as_array();
+    let rows = rows.ok_or("it has no `meta_info.input_top_logprobs`")?;
+    if rows.len() != positions {
+        return Err(format!("{} lists of likeliest ids where {positions} belong", rows.len()));
+    }
+    let mut top = Likeliest::default();
+    for row in &rows[skipped..] {
+        let entries = row.as_array().map_or(&[][..], Vec::as_slice);
+        if entries.len() < top_k {
+            return Err(format!("{} likeliest ids where {top_k} belong", entries.len()));
+        }
+        let mut read: Vec<(f32, u32)> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let id = entry[1].as_u64().and_then(|id| u32::try_from(id).ok());
+            let problem = || format!("{entry} is no log-probability and id");
+            read.push(logprob(&entry[0]).zip(id).ok_or_else(problem)?);
+        }
+        read.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        for (logprob, id) in read.into_iter().take(top_k) {
+            top.logprobs.push(logprob);
+            top.ids.push(id);
+        }
+    }
+    Ok(top)
+}
+
+/// A log-probability; a server that rounds may end a hair above 0.
+fn logprob(value: &Value) -> Option<f32> {
+    let logprob = value.as_f64().filter(|logprob| logprob.is_finite() && *logprob <= 1e-3)?;
+    Some(logprob as f32)
 }
 
 #[cfg(test)]
@@ -77,7 +124,7 @@ mod tests {
     use super::*;
 
     fn answer(entries: Value) -> Value {
-        json!({"meta_info": {"input_token_logprobs": entries, "weight_version": "3"}})
+        json!({"input_token_logprobs": entries, "weight_version": "3"})
     }
 
     #[test]
@@ -102,8 +149,27 @@ mod tests {
         ] {
             assert!(read(&answer(entries.clone()), &[7, 8, 9], 2, 1).is_err(), "{entries}");
         }
-        let nameless = json!({"meta_info": {"input_token_logprobs": [[-0.1, 8], [-0.1, 9]]}});
+        let nameless = json!({"input_token_logprobs": [[-0.1, 8], [-0.1, 9]]});
         assert!(read(&nameless, &[7, 8, 9], 2, 1).is_err());
+    }
+
+    #[test]
+    fn the_likeliest_ids_are_those_from_start_on_likeliest_first() {
+        let of = |rows: Value| read_top(&json!({"input_top_logprobs": rows}), 3, 1, 2);
+        let row = json!([[-2.0, 5, null], [-0.5, 9, null], [-4.0, 1, null]]);
+        let top = of(json!([null, row, [[-0.1, 3, null], [-3.0, 4, null]]])).unwrap();
+        assert_eq!((top.ids, top.logprobs), (vec![9, 5, 3, 4], vec![-0.5, -2.0, -0.1, -3.0]));
+        for rows in [
+            json!([null, row]),
+            json!([null, row, null]),
+            json!([null, row, [[-0.1, 3, null]]]),
+            json!([null, row, [[-0.1, 3, null], [null, 4, null]]]),
+            json!([null, row, [[-0.1, 3, null], [-1.0, -4, null]]]),
+            json!([null, row, [[-0.1, 3, null], [-1.0, 5e9, null]]]),
+            json!("no"),
+        ] {
+            assert!(of(rows.clone()).is_err(), "{rows}");
+        }
     }
 
     #[test]

@@ -33,6 +33,9 @@ impl HintSelect {
 /// Most hints of a turn that may be kept: each is a prompt of its own for the trainer.
 const KEPT_MAX: usize = 16;
 
+/// Most ids of a position that servers are asked for.
+const TOP_K_MAX: u32 = 256;
+
 impl TryFrom<String> for HintSelect {
     type Error = ConfigError;
 
@@ -97,6 +100,10 @@ pub struct HintConfig<J = Judge> {
     /// Take hints too that hand over the answer: that say what nobody had said before the reply
     /// was judged.
     pub keep_leaks: bool,
+    /// How many of the teacher's likeliest ids are kept for each token of a reply, with the hint
+    /// and without it, for `train --method topk`; 0 keeps none.
+    #[serde(rename = "topk")]
+    pub top_k: u32,
     /// The part of the turns that this process looks through; all if absent.
     pub shard: Option<Shard>,
     /// Who finds hints, and how.
@@ -114,6 +121,7 @@ impl<J: Default> Default for HintConfig<J> {
             hint_chars_min: 10,
             hint_select: HintSelect::default(),
             keep_leaks: false,
+            top_k: 0,
             shard: None,
             judge: JudgeConfig::default(),
         }
@@ -134,6 +142,7 @@ impl<J> HintConfig<J> {
     pub fn validate(&self) -> Result<(), ConfigError> {
         require(self.poll_ms > 0, "poll_ms", self.poll_ms, "a whole number above 0")?;
         require_url("teacher", &self.teacher)?;
+        require(self.top_k <= TOP_K_MAX, "topk", self.top_k, "a whole number from 0 to 256")?;
         self.judge.validate()
     }
 }

@@ -34,12 +34,12 @@ fn number(text: &str) -> Option<i8> {
     }
 }
 
-/// The text between the last complete pair of hint marks; `None` if there is no pair or it is
-/// empty.
+/// The text of the last complete pair of hint marks, which holds no mark itself; `None` if there
+/// is no pair or it is empty.
 pub fn hint(text: &str) -> Option<String> {
-    let end = text.rfind(HINT_END)?;
-    let start = text[..end].rfind(HINT_START)? + HINT_START.len();
-    let hint = text[start..end].split_whitespace().collect::<Vec<_>>().join(" ");
+    let (before, _) = text.rsplit_once(HINT_END)?;
+    let (_, inside) = before.rsplit_once(HINT_START)?;
+    let hint = inside.split(HINT_END).next()?.split_whitespace().collect::<Vec<_>>().join(" ");
     (!hint.is_empty()).then_some(hint)
 }
 
@@ -107,6 +107,8 @@ mod tests {
             ("[HINT_START] Use metres. [HINT_END]", Some("Use metres.")),
             ("[HINT_START]a[HINT_END] [HINT_START]b\n c[HINT_END]", Some("b c")),
             ("[HINT_START]a[HINT_END] [HINT_START]b", Some("a")),
+            ("[HINT_START]a[HINT_END] b [HINT_END]", Some("a")),
+            ("[HINT_START]a [HINT_START]b[HINT_END]", Some("b")),
             ("[HINT_END]a[HINT_START]", None),
             ("[HINT_START]a", None),
             ("a[HINT_END]", None),

@@ -80,6 +80,16 @@ pub struct HintCandidate {
     pub prompt: Splice,
 }
 
+/// The K likeliest ids at each position of a response, likeliest first, and their
+/// log-probabilities: both hold K entries for each position, one position after the other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Likeliest {
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// log π of each, in nats, at the turn's own temperature.
+    pub logprobs: Vec<f32>,
+}
+
 /// A row of the `hints` table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hint {
@@ -101,6 +111,12 @@ pub struct Hint {
     pub teacher_logprobs: Vec<f32>,
     /// log π(a_t | prompt), one per response token, at the turn's own temperature.
     pub student_logprobs: Vec<f32>,
+    /// K of the two rows below; 0 where they were not asked for.
+    pub top_k: u32,
+    /// What is likeliest with the hint.
+    pub teacher_top: Likeliest,
+    /// What is likeliest without it.
+    pub student_top: Likeliest,
     /// Every hint that was accepted, without repetitions, shortest first: what a teacher that the
     /// trainer computes itself may be given. Empty where none was, and in rows of older programs.
     pub candidates: Vec<HintCandidate>,

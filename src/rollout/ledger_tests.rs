@@ -1,6 +1,6 @@
 use super::*;
 use crate::rollout::{
-    ClosedBy, DeploymentEvent, Rated, Rating, RejectedTurn, TrainedTurn, TrainingSignal,
+    ClosedBy, DeploymentEvent, Likeliest, Rated, Rating, RejectedTurn, TrainedTurn, TrainingSignal,
 };
 
 const A: TurnId = TurnId(1);
@@ -52,6 +52,9 @@ fn hint(turn_id: TurnId, status: HintStatus) -> Hint {
         scored_by: None,
         teacher_logprobs: Vec::new(),
         student_logprobs: Vec::new(),
+        top_k: 0,
+        teacher_top: Likeliest::default(),
+        student_top: Likeliest::default(),
         candidates: Vec::new(),
         detail: String::new(),
         hinted_at_us: 0,

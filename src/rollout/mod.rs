@@ -13,7 +13,7 @@ mod step;
 mod turn;
 
 pub use feedback::{Feedback, Rated, Rating};
-pub use hint::{Hint, HintCandidate, HintStatus, HintVote, Splice};
+pub use hint::{Hint, HintCandidate, HintStatus, HintVote, Likeliest, Splice};
 pub use ids::{InvalidTurnId, TurnId, Version, VersionSpan};
 pub use ledger::{Ledger, Placement, Rejection, Tally, TurnState, UnknownRejection};
 pub use record::{ClosedBy, Rollout, TurnKind};

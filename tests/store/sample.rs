@@ -2,9 +2,9 @@
 
 use openclaw_rl::rollout::{
     ClosedBy, ConstraintKind, Deployment, DeploymentEvent, Feedback, FinishReason, Hint,
-    HintCandidate, HintStatus, HintVote, Rated, Rating, RejectedTurn, Rejection, Rollout, Sampling,
-    Score, ScoreStatus, Spent, Splice, Step, TrainedTurn, TrainingSignal, Turn, TurnId, TurnKind,
-    TurnStatus, Version, VersionSpan, Vote,
+    HintCandidate, HintStatus, HintVote, Likeliest, Rated, Rating, RejectedTurn, Rejection,
+    Rollout, Sampling, Score, ScoreStatus, Spent, Splice, Step, TrainedTurn, TrainingSignal, Turn,
+    TurnId, TurnKind, TurnStatus, Version, VersionSpan, Vote,
 };
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -50,6 +50,10 @@ fn time(rng: &mut ChaCha8Rng) -> i64 {
 
 fn logprob(rng: &mut ChaCha8Rng) -> f32 {
     -rng.random_range(0.0f32..30.0)
+}
+
+fn likeliest(rng: &mut ChaCha8Rng) -> Likeliest {
+    Likeliest { ids: list(rng, |rng| rng.next_u32()), logprobs: list(rng, logprob) }
 }
 
 impl Sample for Turn {
@@ -241,6 +245,9 @@ impl Sample for Hint {
             scored_by: maybe(rng, |rng| Version(rng.next_u64())),
             teacher_logprobs: list(rng, logprob),
             student_logprobs: list(rng, logprob),
+            top_k: rng.next_u32(),
+            teacher_top: likeliest(rng),
+            student_top: likeliest(rng),
             candidates: list(rng, |rng| HintCandidate {
                 hint: text(rng),
                 prompt: Splice {

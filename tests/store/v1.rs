@@ -2,9 +2,9 @@
 //! release, and every later one must read them.
 
 use openclaw_rl::rollout::{
-    ClosedBy, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus, HintVote, RejectedTurn,
-    Rejection, Rollout, Sampling, Score, ScoreStatus, Spent, Step, TrainedTurn, TrainingSignal,
-    Turn, TurnId, TurnKind, TurnStatus, Version, VersionSpan, Vote,
+    ClosedBy, Deployment, DeploymentEvent, FinishReason, Hint, HintStatus, HintVote, Likeliest,
+    RejectedTurn, Rejection, Rollout, Sampling, Score, ScoreStatus, Spent, Step, TrainedTurn,
+    TrainingSignal, Turn, TurnId, TurnKind, TurnStatus, Version, VersionSpan, Vote,
 };
 
 const FIRST: TurnId = TurnId(0x0190_a5c0_0000_7000_8000_0000_0000_0001);
@@ -128,6 +128,9 @@ pub fn hints() -> Vec<Hint> {
         scored_by: Some(Version(3)),
         teacher_logprobs: vec![-0.1, -0.2],
         student_logprobs: vec![-0.7, -0.000_015],
+        top_k: 0,
+        teacher_top: Likeliest::default(),
+        student_top: Likeliest::default(),
         candidates: Vec::new(),
         detail: String::new(),
         hinted_at_us: 1_790_000_003_000_000,

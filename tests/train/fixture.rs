@@ -7,8 +7,8 @@ use burn::tensor::Device;
 use openclaw_rl::config::{Home, Method, TrainConfig};
 use openclaw_rl::model::{Decoder, score};
 use openclaw_rl::rollout::{
-    ClosedBy, FinishReason, Hint, HintStatus, Rollout, Sampling, Score, ScoreStatus, Step, Turn,
-    TurnId, TurnKind, TurnStatus, Version, VersionSpan,
+    ClosedBy, FinishReason, Hint, HintStatus, Likeliest, Rollout, Sampling, Score, ScoreStatus,
+    Step, Turn, TurnId, TurnKind, TurnStatus, Version, VersionSpan,
 };
 use openclaw_rl::stage::train::{TrainError, TrainSummary, run};
 use openclaw_rl::store::{Record, Store};
@@ -135,6 +135,9 @@ impl Fixture {
             scored_by: accepted.then_some(Version(0)),
             student_logprobs: if accepted { student_logprobs } else { Vec::new() },
             teacher_logprobs: teacher_logprobs.unwrap_or_default(),
+            top_k: 0,
+            teacher_top: Likeliest::default(),
+            student_top: Likeliest::default(),
             candidates: Vec::new(),
             detail: String::new(),
             hinted_at_us: 1,

@@ -24,7 +24,7 @@ use crate::fault::Explain;
 use crate::judge::{self, Case, Docket, Exchange, Judge};
 pub use crate::judge::{BadCase, HintBallot, Written};
 use crate::render::RenderError;
-use crate::rollout::{Hint, HintCandidate, HintStatus, Rollout, Turn, TurnId};
+use crate::rollout::{Hint, HintCandidate, HintStatus, Likeliest, Rollout, Turn, TurnId};
 use crate::store::{self, Store, StoreError, Tail, Writer};
 use crate::weights::WeightsError;
 
@@ -241,6 +241,7 @@ struct Desk {
     /// Finds the turns for which a hint was accepted.
     turns: Arc<Mutex<store::Finder<Turn>>>,
     acceptance: Acceptance,
+    top_k: u32,
     follow: bool,
 }
 
@@ -263,9 +264,10 @@ impl Finder {
         let summary = HintSummary { judge: judge.name(), ..HintSummary::default() };
         let desk = Desk {
             judge,
-            teacher: Teacher::new(completer, home),
+            teacher: Teacher::new(completer, home, config.top_k as usize),
             turns: Arc::new(Mutex::new(store.finder())),
             acceptance: config.acceptance(),
+            top_k: config.top_k,
             follow: config.follow,
         };
         let mut finder = Self {
@@ -421,6 +423,9 @@ impl Desk {
             scored_by: None,
             teacher_logprobs: Vec::new(),
             student_logprobs: Vec::new(),
+            top_k: 0,
+            teacher_top: Likeliest::default(),
+            student_top: Likeliest::default(),
             candidates: Vec::new(),
             detail: String::new(),
             hinted_at_us: now_us(),
@@ -463,6 +468,9 @@ impl Desk {
                 row.scored_by = rows.scored_by;
                 row.teacher_logprobs = rows.teacher;
                 row.student_logprobs = rows.student;
+                row.top_k = self.top_k;
+                row.teacher_top = rows.teacher_top;
+                row.student_top = rows.student_top;
                 row.hinted_at_us = now_us();
                 Ok(row)
             }

@@ -10,7 +10,7 @@ use crate::complete::{CompleteError, Completer, Scored};
 use crate::config::Home;
 use crate::events::{emit, hint::HintWaitsForModel};
 use crate::render::{RenderError, Renderer, with_hint};
-use crate::rollout::{HintCandidate, HintStatus, Splice, Turn, Version};
+use crate::rollout::{HintCandidate, HintStatus, Likeliest, Splice, Turn, Version};
 use crate::weights::{Registry, WeightsError};
 
 /// How often both rows are asked for when the version changed between them, or an answer was
@@ -48,6 +48,10 @@ pub struct Rows {
     pub teacher: Vec<f32>,
     /// Without it.
     pub student: Vec<f32>,
+    /// What is likeliest with the hint; empty where it was not asked for.
+    pub teacher_top: Likeliest,
+    /// What is likeliest without it.
+    pub student_top: Likeliest,
 }
 
 /// Why there are no rows.
@@ -70,6 +74,8 @@ pub enum NoRows {
 pub struct Teacher {
     completer: Completer,
     home: Home,
+    /// How many of the likeliest ids of each position are asked for.
+    top_k: usize,
     renderer: RwLock<Option<Arc<Renderer>>>,
     /// Its tokenizer is known to be that of the home's model.
     same_tokenizer: AtomicBool,
@@ -77,9 +83,9 @@ pub struct Teacher {
 
 impl Teacher {
     /// A teacher that has not been asked yet.
-    pub fn new(completer: Completer, home: &Home) -> Self {
+    pub fn new(completer: Completer, home: &Home, top_k: usize) -> Self {
         let (home, renderer) = (home.clone(), RwLock::new(None));
-        Self { completer, home, renderer, same_tokenizer: AtomicBool::new(false) }
+        Self { completer, home, top_k, renderer, same_tokenizer: AtomicBool::new(false) }
     }
 
     /// Both rows for a turn in the light of `hint`.
@@ -99,8 +105,8 @@ impl Teacher {
         let mut last = String::new();
         for _ in 0..ROUNDS_MAX {
             let rows = tokio::try_join!(
-                self.completer.score(&with, hinted.len(), told.temperature),
-                self.completer.score(&without, told.prompt_ids.len(), told.temperature),
+                self.score(&with, hinted.len(), told.temperature),
+                self.score(&without, told.prompt_ids.len(), told.temperature),
             );
             match rows {
                 Ok((teacher, student)) if teacher.weights == student.weights => {
@@ -123,6 +129,15 @@ impl Teacher {
             }
         }
         Err(NoRows::Turn(HintStatus::TeacherFailed, last))
+    }
+
+    async fn score(
+        &self,
+        ids: &[u32],
+        start: usize,
+        temperature: f32,
+    ) -> Result<Scored, CompleteError> {
+        self.completer.score(ids, start, temperature, self.top_k).await
     }
 
     /// Looks once whether the server reads the ids of the home's model.
@@ -171,7 +186,13 @@ impl Teacher {
 }
 
 fn both(teacher: Scored, student: Scored) -> Rows {
-    Rows { scored_by: teacher.version(), teacher: teacher.logprobs, student: student.logprobs }
+    Rows {
+        scored_by: teacher.version(),
+        teacher: teacher.logprobs,
+        student: student.logprobs,
+        teacher_top: teacher.top,
+        student_top: student.top,
+    }
 }
 
 /// The prompt with the hint, once the prompt without it was proven to be the recorded one.

@@ -189,6 +189,7 @@ fn hint_value(row: &Hint) -> Value {
         "scored_by": row.scored_by.map(|version| version.0),
         "teacher_logprobs": row.teacher_logprobs,
         "student_logprobs": row.student_logprobs,
+        "top_k": row.top_k,
         "detail": row.detail,
         "hinted_at_us": row.hinted_at_us,
     })

@@ -208,6 +208,17 @@ impl Check {
                     student.len()
                 ));
             }
+            for (whose, top) in [("teacher", &row.teacher_top), ("student", &row.student_top)] {
+                let whole = row.top_k as usize * teacher.len();
+                if top.ids.len() != whole || top.logprobs.len() != whole {
+                    self.problem(format_args!(
+                        "hints: turn {turn} has {} ids and {} log-probabilities of what its \
+                         {whose} finds likeliest, {whole} belong there",
+                        top.ids.len(),
+                        top.logprobs.len()
+                    ));
+                }
+            }
             if !teacher.iter().chain(student).all(|logprob| is_logprob(*logprob)) {
                 self.problem(format_args!(
                     "hints: turn {turn} has no log-probability in its place"

@@ -152,7 +152,10 @@ impl Pool {
         self.ledger.hint(&row);
         let id = row.turn_id;
         let candidate = self.candidate(id);
-        let new = Lesson::from(row);
+        let mut new = Lesson::from(row);
+        if self.limits.kept_top == 0 {
+            new.forget_top();
+        }
         if candidate.lesson.as_ref().is_none_or(|known| known.order() <= new.order()) {
             candidate.lesson = Some(new);
         }

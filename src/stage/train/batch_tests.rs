@@ -3,9 +3,9 @@
 use super::*;
 use crate::config::Method;
 use crate::rollout::{
-    ClosedBy, ConstraintKind, FinishReason, HintCandidate, HintStatus, Rejection, Rollout,
-    Sampling, ScoreStatus, Splice, TrainedTurn, TrainingSignal, TurnKind, TurnStatus, Version,
-    VersionSpan,
+    ClosedBy, ConstraintKind, FinishReason, HintCandidate, HintStatus, Likeliest, Rejection,
+    Rollout, Sampling, ScoreStatus, Splice, TrainedTurn, TrainingSignal, TurnKind, TurnStatus,
+    Version, VersionSpan,
 };
 
 const LIMITS: Limits = Limits {
@@ -15,6 +15,7 @@ const LIMITS: Limits = Limits {
     allow_penalties: false,
     same_call_max: 2,
     staleness_max: 4,
+    kept_top: 0,
 };
 const FULL: Closing = Closing { size: 2, sessions_min: 1, wait_us_max: None };
 
@@ -96,6 +97,9 @@ fn hint(id: u128, status: HintStatus) -> Hint {
         scored_by: Some(Version(0)),
         teacher_logprobs: row(-0.25),
         student_logprobs: row(-0.75),
+        top_k: 0,
+        teacher_top: Likeliest::default(),
+        student_top: Likeliest::default(),
         candidates: Vec::new(),
         detail: String::new(),
         hinted_at_us: 2_000_000,
@@ -535,6 +539,43 @@ fn a_teacher_of_the_trainers_own_needs_the_hinted_prompts() {
     assert_eq!(reason(Method::Topk, torn), Some(Rejection::Malformed));
     let sample = with(Method::Hybrid, Vec::new()).unwrap();
     assert_eq!((sample.signal, sample.reward), (TrainingSignal::Score, 1.0), "the score is left");
+}
+
+#[test]
+fn what_was_kept_of_the_teacher_is_taken_where_it_suffices() {
+    let candidates = vec![HintCandidate {
+        hint: "h".to_owned(),
+        prompt: Splice { head: 3, tail: 0, ids: vec![9] },
+    }];
+    let kept = Likeliest {
+        ids: vec![7, 8, 9, 4, 5, 6],
+        logprobs: vec![-0.25, -2.0, -3.0, -0.5, -1.0, -4.0],
+    };
+    let sample = |kept_top, top_k, teacher_top: Likeliest| {
+        let mut pool = Pool::new(Limits { method: Method::Topk, kept_top, ..LIMITS });
+        pool.turn(turn(1));
+        place(&mut pool, &rollout(1));
+        pool.score(score(1, 1));
+        let lesson = hint(1, HintStatus::Accepted);
+        pool.hint(Hint { candidates: candidates.clone(), top_k, teacher_top, ..lesson });
+        match pool.settle().first() {
+            Some(rejected) => Err(rejected.reason),
+            None => Ok(pool.batch(Closing { size: 1, ..FULL }, 0).unwrap().remove(0).teacher_top),
+        }
+    };
+    assert_eq!(sample(3, 3, kept.clone()), Ok(Some(kept.clone())));
+    let first = Likeliest { ids: vec![7, 8, 4, 5], logprobs: vec![-0.25, -2.0, -0.5, -1.0] };
+    assert_eq!(sample(2, 3, kept.clone()), Ok(Some(first)), "the likeliest two of three");
+    assert_eq!(sample(4, 3, kept.clone()), Ok(None), "too few");
+    assert_eq!(sample(0, 3, kept.clone()), Ok(None), "another teacher is named");
+    for broken in [
+        Likeliest::default(),
+        Likeliest { ids: vec![7, 8, 9, 4, 5, 100], ..kept.clone() },
+        Likeliest { logprobs: vec![-0.25, -0.25, -3.0, -0.5, -1.0, -4.0], ..kept.clone() },
+        Likeliest { logprobs: vec![f32::NAN; 6], ..kept },
+    ] {
+        assert_eq!(sample(3, 3, broken.clone()), Err(Rejection::Malformed), "{broken:?}");
+    }
 }
 
 #[test]

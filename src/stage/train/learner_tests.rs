@@ -7,7 +7,7 @@ use crate::config::{
     Behaviour, HybridSelection, HybridSupport, KlEstimator, Method, TrainedWeights,
 };
 use crate::model::{LoraSettings, answers};
-use crate::rollout::{TrainingSignal, TurnId, Version};
+use crate::rollout::{Likeliest, TrainingSignal, TurnId, Version};
 use crate::stage::train::adamw::AdamWOptions;
 use crate::stage::train::figures::floats;
 use crate::stage::train::reduce::Alone;
@@ -59,6 +59,7 @@ fn sample(decoder: &Decoder, number: u32, reward: f32) -> Sample {
         behaviour: own.clone(),
         forced: if number == 3 { vec![1] } else { Vec::new() },
         scored: Some((teacher, own)),
+        teacher_top: None,
         candidates: vec![hinted(number + 70), hinted(number + 90)],
         reward,
         signal: TrainingSignal::Both,
@@ -210,6 +211,33 @@ fn the_policy_is_its_own_teacher_where_the_hint_says_nothing() {
     let hybrid = TrainConfig { weight_rl: 0.0, ..config(Method::Hybrid) };
     let (_, figures) = learned(&learner, &batch, &hybrid);
     assert!(metric(&figures, "gap").abs() < 1e-5 && metric(&figures, "grad_norm") < 1e-3);
+}
+
+/// What the teacher thought likeliest when the hint was found is as good as asking it again, while
+/// it thinks the same; and what another teacher thought is learned.
+#[test]
+fn the_likeliest_ids_of_a_teacher_may_be_brought_along() {
+    let learner = learner();
+    let batch = batch(learner.decoder());
+    let config = config(Method::Topk);
+    let frozen = Frozen { policy: learner.decoder(), teacher: learner.decoder(), reference: None };
+    let constants =
+        Preparation { frozen, config: &config, stopped: &mut || false }.constants(&batch);
+    let mut bringing = batch.clone();
+    for (sample, constants) in bringing.iter_mut().zip(constants.unwrap().unwrap()) {
+        let support = constants.support.unwrap();
+        sample.teacher_top = Some(Likeliest { ids: support.ids, logprobs: support.teacher });
+    }
+    let (computed, figures) = learned(&learner, &batch, &config);
+    let (brought, others) = learned(&learner, &bringing, &config);
+    assert_eq!(weights(&computed), weights(&brought));
+    assert_eq!(metric(&figures, "loss"), metric(&others, "loss"));
+    // only some of a batch, and from a teacher who prefers what the policy does not
+    let top = bringing[1].teacher_top.as_mut().unwrap();
+    top.logprobs.chunks_mut(4).for_each(|row| row.rotate_left(1));
+    bringing[2].teacher_top = None;
+    let (_, figures) = learned(&learner, &bringing, &config);
+    assert!(metric(&figures, "loss") > metric(&others, "loss"), "{figures:?}");
 }
 
 #[test]

@@ -183,21 +183,27 @@ impl Preparation<'_> {
         self.config.support().clamp(1, decoder.config().vocab_size)
     }
 
-    /// `topk`: what the teacher thinks likeliest when it reads the longest hint.
+    /// `topk`: what the teacher thinks likeliest when it reads the longest hint; of a sample that
+    /// brought it along, what it thought when the hint was found.
     fn top_k(&mut self, samples: &[Sample]) -> Result<Option<Vec<Support>>, TrainError> {
         let teacher = self.frozen.teacher;
-        let hinted = samples.iter().map(|sample| {
+        let unknown = samples.iter().filter(|sample| sample.teacher_top.is_none());
+        let hinted = unknown.map(|sample| {
             let longest = sample.candidates.last();
             let prompt = longest.map_or(&sample.tokens[..sample.response_start], Vec::as_slice);
             Asking::hinted(sample, prompt, teacher)
         });
         let hinted: Vec<Asking<'_>> = hinted.collect::<Result<_, _>>()?;
-        let found = self.likeliest(teacher, &hinted)?;
-        let support = |TopK { ids, logprobs }: TopK| {
-            let mask = vec![1.0; ids.len()];
-            Support { ids, mask, old: Vec::new(), teacher: logprobs }
-        };
-        Ok(found.map(|found| found.into_iter().map(support).collect()))
+        let Some(found) = self.likeliest(teacher, &hinted)? else { return Ok(None) };
+        let mut found = found.into_iter();
+        let supports = samples.iter().filter_map(|sample| {
+            let (ids, teacher) = match &sample.teacher_top {
+                Some(kept) => (kept.ids.clone(), kept.logprobs.clone()),
+                None => found.next().map(|TopK { ids, logprobs }| (ids, logprobs))?,
+            };
+            Some(Support { mask: vec![1.0; ids.len()], old: Vec::new(), ids, teacher })
+        });
+        Ok(Some(supports.collect()))
     }
 
     /// `hybrid`: both sides' likeliest ids, the chosen hint, and the support that comes of it.

@@ -3,7 +3,8 @@
 use super::reply::Reply;
 use crate::config::Method;
 use crate::rollout::{
-    Hint, HintCandidate, HintStatus, Rejection, Score, ScoreStatus, TrainingSignal, TurnId, Version,
+    Hint, HintCandidate, HintStatus, Likeliest, Rejection, Score, ScoreStatus, TrainingSignal,
+    TurnId, Version,
 };
 
 /// What is kept of a score.
@@ -43,6 +44,8 @@ pub struct Lesson {
     teacher: Vec<f32>,
     student: Vec<f32>,
     candidates: Vec<HintCandidate>,
+    top_k: usize,
+    top: Likeliest,
     hinted_at_us: i64,
 }
 
@@ -50,6 +53,12 @@ impl Lesson {
     /// By what the later of two is found: the revision, then the time.
     pub const fn order(&self) -> (u32, i64) {
         (self.revision, self.hinted_at_us)
+    }
+
+    /// Lets go of the likeliest ids, the most of it, where nobody wants them.
+    pub fn forget_top(&mut self) {
+        self.top_k = 0;
+        self.top = Likeliest::default();
     }
 }
 
@@ -61,6 +70,8 @@ impl From<Hint> for Lesson {
             teacher: hint.teacher_logprobs,
             student: hint.student_logprobs,
             candidates: hint.candidates,
+            top_k: hint.top_k as usize,
+            top: hint.teacher_top,
             hinted_at_us: hint.hinted_at_us,
         }
     }
@@ -81,6 +92,9 @@ pub struct Limits {
     pub same_call_max: usize,
     /// How many versions behind the head the oldest token may be.
     pub staleness_max: u64,
+    /// How many of the teacher's likeliest ids are wanted, where those that were kept with the hint
+    /// may be taken (`topk`); 0 where the trainer computes its own.
+    pub kept_top: usize,
 }
 
 /// A reply with its feedback, checked: all arrays over the response have the same length and hold
@@ -104,6 +118,9 @@ pub struct Sample {
     /// Hinted and plain log-probability of each response token by one version; `None` without a
     /// hint.
     pub scored: Option<(Vec<f32>, Vec<f32>)>,
+    /// What the teacher thought likeliest when the hint was found, K for each response token, where
+    /// that was kept and is wanted (`topk`).
+    pub teacher_top: Option<Likeliest>,
     /// The hinted prompts, shortest hint first, where the trainer computes the teacher itself
     /// (`topk`, `hybrid`); empty without a hint.
     pub candidates: Vec<Vec<u32>>,
@@ -130,6 +147,7 @@ impl Sample {
             behaviour: Vec::new(),
             forced,
             scored: None,
+            teacher_top: None,
             candidates: Vec::new(),
             reward: 1.0,
             signal: TrainingSignal::Score,
@@ -220,6 +238,7 @@ fn sample(known: Known<'_>, limits: &Limits) -> Result<Option<Sample>, Rejection
     {
         return Err(Rejection::Malformed);
     }
+    let teacher_top = hinted.map_or(Ok(None), |lesson| kept_top(lesson, reply, limits))?;
     let oldest = reply.oldest.ok_or(Rejection::Malformed)?;
     if known.behind > limits.staleness_max && limits.method != Method::Sft {
         return Err(Rejection::Stale);
@@ -236,12 +255,43 @@ fn sample(known: Known<'_>, limits: &Limits) -> Result<Option<Sample>, Rejection
         behaviour: if is_target { Vec::new() } else { reply.logprobs.clone() },
         forced: reply.forced.clone(),
         scored,
+        teacher_top,
         candidates,
         reward: rewarded.map_or(0.0, |verdict| f32::from(verdict.score)),
         signal,
         session: known.session.to_owned(),
         oldest,
         ready_at_us: judged_at.max(hinted_at),
+    }))
+}
+
+/// What was kept of the teacher's likeliest ids: the first `kept_top` of each position.
+fn kept_top(
+    lesson: &Lesson,
+    reply: &Reply,
+    limits: &Limits,
+) -> Result<Option<Likeliest>, Rejection> {
+    let (k, kept) = (limits.kept_top, lesson.top_k);
+    if k == 0 || kept < k {
+        return Ok(None);
+    }
+    let Likeliest { ids, logprobs } = &lesson.top;
+    let whole = reply.response_ids.len() * kept;
+    let known = ids.iter().all(|id| usize::try_from(*id).is_ok_and(|id| id < limits.vocab));
+    if ids.len() != whole || logprobs.len() != whole || !known {
+        return Err(Rejection::Malformed);
+    }
+    // Their probabilities cannot add up to more than 1, whatever was rounded.
+    let is_distribution = |row: &[f32]| {
+        row.iter().all(|logprob| logprob.is_finite())
+            && row.iter().map(|logprob| logprob.exp()).sum::<f32>() < 1.0 + 1e-2
+    };
+    if !logprobs.chunks(kept).all(is_distribution) {
+        return Err(Rejection::Malformed);
+    }
+    Ok(Some(Likeliest {
+        ids: ids.chunks(kept).flat_map(|row| &row[..k]).copied().collect(),
+        logprobs: logprobs.chunks(kept).flat_map(|row| &row[..k]).copied().collect(),
     }))
 }
 

@@ -20,7 +20,7 @@ use super::replicas::{self, Replicas, Stepped};
 use super::retention::{Keeping, Retention};
 use super::rows::Rows;
 use super::samples::{Limits, Sample};
-use crate::config::{Home, TrainConfig};
+use crate::config::{Home, Method, TrainConfig};
 use crate::events::train::{StepDone, StepRecovered, StepSkipped, TrainingStopped, TurnsRejected};
 use crate::events::{emit, now_us};
 use crate::render::Renderer;
@@ -100,6 +100,10 @@ impl Trainer {
             allow_penalties: config.allow_penalties,
             same_call_max: config.same_call_max,
             staleness_max: config.staleness_max,
+            kept_top: match (config.method, config.teacher_version) {
+                (Method::Topk, None) => config.support().clamp(1, model.vocab_size),
+                _ => 0,
+            },
         };
         let course = config.input.as_ref().map(|input| -> Result<Course, TrainError> {
             let renderer = Renderer::open(&registry.dir(head))?;

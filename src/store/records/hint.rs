@@ -3,8 +3,8 @@
 use arrow::datatypes::{Float32Type, Int8Type, UInt32Type, UInt64Type};
 
 use super::spent;
-use crate::rollout::{Hint, HintCandidate, HintStatus, HintVote, Splice, Version};
-use crate::store::columns::{Batch, Columns, Mismatch};
+use crate::rollout::{Hint, HintCandidate, HintStatus, HintVote, Likeliest, Splice, Version};
+use crate::store::columns::{Batch, Column, Columns, Mismatch};
 use crate::store::{Part, Record, Table};
 
 impl Record for Hint {
@@ -33,6 +33,23 @@ impl Record for Hint {
             )
             .number_lists::<Float32Type>("teacher_logprobs", teacher)
             .number_lists::<Float32Type>("student_logprobs", student)
+            .numbers::<UInt32Type>("top_k", each.clone().map(|r| r.top_k))
+            .number_lists::<UInt32Type>(
+                "teacher_top_ids",
+                each.clone().map(|r| r.teacher_top.ids.as_slice()),
+            )
+            .number_lists::<Float32Type>(
+                "teacher_top_logprobs",
+                each.clone().map(|r| r.teacher_top.logprobs.as_slice()),
+            )
+            .number_lists::<UInt32Type>(
+                "student_top_ids",
+                each.clone().map(|r| r.student_top.ids.as_slice()),
+            )
+            .number_lists::<Float32Type>(
+                "student_top_logprobs",
+                each.clone().map(|r| r.student_top.logprobs.as_slice()),
+            )
             .struct_lists(
                 "candidates",
                 each.clone().map(|r| r.candidates.as_slice()),
@@ -79,6 +96,10 @@ impl Part for Hint {
         let mut scored_by = columns.optional_numbers::<UInt64Type>("scored_by")?;
         let mut teacher = columns.number_lists::<Float32Type>("teacher_logprobs")?;
         let mut student = columns.number_lists::<Float32Type>("student_logprobs")?;
+        let mut top_k =
+            columns.since(5, "top_k", 0, |columns, name| columns.numbers::<UInt32Type>(name))?;
+        let mut teacher_top = likeliest(columns, "teacher_top_ids", "teacher_top_logprobs")?;
+        let mut student_top = likeliest(columns, "student_top_ids", "student_top_logprobs")?;
         let mut candidates = columns.since(4, "candidates", Vec::new(), |columns, name| {
             columns.struct_lists(name, candidates)
         })?;
@@ -95,12 +116,28 @@ impl Part for Hint {
                 scored_by: scored_by.take()?.map(Version),
                 teacher_logprobs: teacher.take()?,
                 student_logprobs: student.take()?,
+                top_k: top_k.take()?,
+                teacher_top: teacher_top.take()?,
+                student_top: student_top.take()?,
                 candidates: candidates.take()?,
                 detail: detail.take()?,
                 hinted_at_us: hinted_at.take()?,
             })
         })
     }
+}
+
+/// The two columns of a row of likeliest ids.
+fn likeliest(
+    columns: &Columns<'_>,
+    ids: &str,
+    logprobs: &str,
+) -> Result<Column<Likeliest>, Mismatch> {
+    let mut ids = columns.since(5, ids, Vec::new(), Columns::number_lists::<UInt32Type>)?;
+    let mut logprobs =
+        columns.since(5, logprobs, Vec::new(), Columns::number_lists::<Float32Type>)?;
+    let rows = columns.rows(|| Ok(Likeliest { ids: ids.take()?, logprobs: logprobs.take()? }))?;
+    Ok(Column::of(rows))
 }
 
 fn candidates(columns: &Columns<'_>) -> Result<Vec<HintCandidate>, Mismatch> {

@@ -8,6 +8,7 @@ pub mod config;
 pub mod engine;
 #[path = "../../../src/fault.rs"]
 pub mod fault;
+pub mod judge;
 #[path = "../../../src/protocol/mod.rs"]
 pub mod protocol;
 #[path = "../../../src/render/mod.rs"]
