@@ -1,7 +1,7 @@
 //! What the files in `testdata/store/v5` hold, where that is not what an earlier version held.
 //! Changes only until schema version 5 has been released.
 
-use openclaw_rl::rollout::{Hint, Score, Spent};
+use openclaw_rl::rollout::{Hint, Likeliest, Score, Spent};
 
 use super::{v3, v4};
 
@@ -19,5 +19,10 @@ pub fn hints() -> Vec<Hint> {
     let mut rows = v4::hints();
     rows[0].votes[0].spent = SPENT;
     rows[1].votes[0].leak = true;
+    rows[0].top_k = 2;
+    rows[0].teacher_top =
+        Likeliest { ids: vec![7, 0, 9, 151_935], logprobs: vec![-0.1, -2.5, -0.7, -0.8] };
+    rows[0].student_top =
+        Likeliest { ids: vec![8, 7, 9, 1], logprobs: vec![-0.2, -2.25, -0.5, -1.5] };
     rows
 }

@@ -1,4 +1,5 @@
-//! How fast the machine is at what reading and writing turns is made of, so that figures can be compared.
+//! How fast the machine is at what reading and writing turns is made of, so that figures can be
+//! compared.
 
 use std::fs::File;
 use std::hint::black_box;
