@@ -7,8 +7,9 @@ use openclaw_rl::config::Home;
 use openclaw_rl::fault::Explain;
 use openclaw_rl::rollout::{
     ClosedBy, Deployment, DeploymentEvent, Feedback, FinishReason, Hint, HintStatus, HintVote,
-    Rated, Rating, RejectedTurn, Rejection, Rollout, Sampling, Score, ScoreStatus, Spent, Step,
-    TrainedTurn, TrainingSignal, Turn, TurnId, TurnKind, TurnStatus, Version, VersionSpan, Vote,
+    Likeliest, Rated, Rating, RejectedTurn, Rejection, Rollout, Sampling, Score, ScoreStatus,
+    Spent, Step, TrainedTurn, TrainingSignal, Turn, TurnId, TurnKind, TurnStatus, Version,
+    VersionSpan, Vote,
 };
 use openclaw_rl::stage::inspect::{self, InspectError, Report, StatusTail};
 use openclaw_rl::store::{Record, Store};
@@ -118,6 +119,9 @@ fn hint(number: u128) -> Hint {
         scored_by: accepted.then_some(Version(0)),
         teacher_logprobs: row(-0.1),
         student_logprobs: row(-0.2),
+        top_k: 0,
+        teacher_top: Likeliest::default(),
+        student_top: Likeliest::default(),
         candidates: Vec::new(),
         detail: String::new(),
         hinted_at_us: 4_000_000,

@@ -196,7 +196,7 @@ async fn ids_are_scored_by_one_version() {
         "input_token_logprobs": [[-0.1, 5, null], [-0.25, 6, null], [-0.5, 7, null]]}}"#;
     let (url, asked) = serve(vec![(200, answer)]).await;
     let completer = Completer::open(options(&url)).unwrap();
-    let scored = completer.score(&[4, 5, 6, 7], 2, 0.5).await.unwrap();
+    let scored = completer.score(&[4, 5, 6, 7], 2, 0.5, 0).await.unwrap();
     assert_eq!(scored.logprobs, [-0.25, -0.5]);
     let body: Value = serde_json::from_str(&asked.lock().unwrap()[0]).unwrap();
     assert_eq!(body["logprob_start_len"], 1);

@@ -151,11 +151,11 @@ impl Pool {
     pub fn hint(&mut self, row: Hint) {
         self.ledger.hint(&row);
         let id = row.turn_id;
-        let candidate = self.candidate(id);
         let mut new = Lesson::from(row);
         if self.limits.kept_top == 0 {
             new.forget_top();
         }
+        let candidate = self.candidate(id);
         if candidate.lesson.as_ref().is_none_or(|known| known.order() <= new.order()) {
             candidate.lesson = Some(new);
         }
