@@ -70,6 +70,12 @@ pub fn print_beside(summary: &Value) {
     eprintln!("{summary}");
 }
 
+/// Prints text for people on stderr, as it is.
+#[expect(clippy::print_stderr, reason = "stdout holds the summary")]
+pub fn say(text: &str) {
+    eprintln!("{}", text.trim_end());
+}
+
 /// A stage's summary as the command's line on stdout.
 pub fn summary(summary: &impl serde::Serialize) -> Result<Option<Value>, Fault> {
     serde_json::to_value(summary).map(Some).map_err(|error| {

@@ -6,6 +6,7 @@ mod bench;
 mod collect;
 mod deploy;
 mod edge;
+mod eval;
 mod files;
 mod hint;
 mod hub;
@@ -84,6 +85,8 @@ enum Command {
     Run(run::RunArgs),
     /// Look into the store: tables, the life of a turn, consistency
     Store(store::StoreArgs),
+    /// Let simulated users talk to a server, and measure what it learns from them
+    Eval(Box<eval::EvalArgs>),
     /// Measure: the decoder on a device, how far it is from the CPU, placing turns
     Bench(bench::BenchArgs),
 }
@@ -112,6 +115,7 @@ fn dispatch(cli: &Cli) -> Result<Option<serde_json::Value>, edge::Fault> {
         Command::Deploy(args) => deploy::cmd_deploy(global, args),
         Command::Run(args) => run::cmd_run(global, args),
         Command::Store(args) => store::cmd_store(global, args),
+        Command::Eval(args) => eval::cmd_eval(global, args),
         Command::Bench(args) => bench::cmd_bench(global, args),
     }
 }

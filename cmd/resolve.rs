@@ -13,7 +13,7 @@ use crate::Global;
 use crate::edge::{self, Fault};
 
 /// Sections that a configuration file may have.
-const SECTIONS: [&str; 7] = ["serve", "collect", "score", "hint", "train", "deploy", "run"];
+const SECTIONS: [&str; 8] = ["serve", "collect", "score", "hint", "train", "deploy", "run", "eval"];
 
 /// A stage's configuration with the origin of each value.
 pub struct Resolved<C> {
@@ -109,7 +109,7 @@ fn file_table(path: &Path) -> Result<toml::Table, Fault> {
         Some(unknown) => Err(Fault::usage(
             format!("configuration {}: unknown key `{unknown}`", path.display()),
             "the top level holds `home` and the sections serve, collect, score, hint, train, \
-             deploy, run",
+             deploy, run, eval",
         )),
     }
 }

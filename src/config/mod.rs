@@ -7,6 +7,7 @@ mod bench;
 mod collect;
 mod deploy;
 mod device;
+mod eval;
 mod hint;
 mod home;
 mod hub;
@@ -25,6 +26,7 @@ pub use bench::{
 pub use collect::CollectConfig;
 pub use deploy::DeployConfig;
 pub use device::{DeviceChoice, DtypeChoice};
+pub use eval::EvalConfig;
 pub use hint::{Acceptance, HintConfig, HintSelect};
 pub use home::Home;
 pub use hub::HubConfig;

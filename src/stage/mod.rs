@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod collect;
 pub mod deploy;
+pub mod eval;
 pub mod hint;
 pub mod inspect;
 pub mod score;

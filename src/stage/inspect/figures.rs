@@ -38,6 +38,8 @@ pub struct Status {
     pub steps: u64,
     /// Trained versions that went live, each counted once.
     pub deployed: u64,
+    /// Versions that were made after the live one and were not refused: they may still go live.
+    pub pending: u64,
     /// Turns that a batch of the surviving lineage consumed.
     pub trained: u64,
     /// Turns that may still be trained on.
@@ -149,6 +151,7 @@ impl StatusTail {
             hints: self.tally.hinted,
             steps: self.made.len() as u64,
             deployed: self.went_live.len() as u64,
+            pending: state.as_ref().map_or(0, |state| self.pending(state.live)),
             trained: self.tally.trained,
             waiting: self.tally.waiting,
             ready: self.tally.by_state.get("ready").copied().unwrap_or_default(),
@@ -158,6 +161,11 @@ impl StatusTail {
             unreadable: unreadable as u64,
             advice: self.advice.clone(),
         }
+    }
+
+    fn pending(&self, live: Version) -> u64 {
+        let later = self.made.iter().filter(|version| **version > live);
+        later.filter(|version| !self.dead.contains(*version)).count() as u64
     }
 
     /// Finds out whether something has to be changed, and says so once.
