@@ -5,6 +5,7 @@ mod cli;
 mod collect;
 mod deploy;
 mod deploy_gate;
+mod eval;
 mod families;
 mod golden;
 mod hint;

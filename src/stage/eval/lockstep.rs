@@ -39,7 +39,7 @@ impl Standing {
         let waits = |state: &&str| states.get(*state).and_then(Value::as_u64).unwrap_or_default();
         Some(Self {
             behind: number("turns")? as i64 - number("recorded_here")? as i64,
-            undecided: UNDECIDED.iter().map(|state| waits(state)).sum(),
+            undecided: UNDECIDED.iter().map(waits).sum(),
             ready: number("ready")?,
             pending: number("pending")?,
             live: number("live_version"),
