@@ -23,6 +23,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::resolve::Preset;
+
 /// An agent's model that learns from the conversations it has, while it keeps serving.
 ///
 /// `openclaw-rl run` starts the whole loop; point any OpenAI client at the address it prints.
@@ -47,6 +49,11 @@ struct Global {
     /// TOML file with a section per stage; flags override it
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// Values for a kind of model in place of the defaults, which the file and flags override:
+    /// embedded, for models of a few million parameters
+    #[arg(long, global = true, value_name = "NAME")]
+    preset: Option<Preset>,
 
     /// Print every value that would be used and where it came from, and exit
     #[arg(long, global = true)]

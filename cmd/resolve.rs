@@ -15,6 +15,37 @@ use crate::edge::{self, Fault};
 /// Sections that a configuration file may have.
 const SECTIONS: [&str; 8] = ["serve", "collect", "score", "hint", "train", "deploy", "run", "eval"];
 
+/// Values that go well together, in place of the defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Preset {
+    /// For a model of a few million parameters.
+    Embedded,
+}
+
+impl Preset {
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+        }
+    }
+
+    /// Its configuration file.
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Embedded => include_str!("presets/embedded.toml"),
+        }
+    }
+
+    /// What it says of a section.
+    fn section(self, section: &str) -> Result<Map<String, Value>, Fault> {
+        let table: toml::Table = self.file().parse().map_err(|error| {
+            Fault::failed(format!("preset {}: {error}", self.name()), "a fault of this program")
+        })?;
+        Ok(table.get(section).map(object).unwrap_or_default())
+    }
+}
+
 /// A stage's configuration with the origin of each value.
 pub struct Resolved<C> {
     /// What the stage is told, validated.
@@ -42,12 +73,13 @@ where
         Some(path) => file_section(path, section)?,
         None => Map::new(),
     };
-    let flags = given(flags);
+    let preset = global.preset.map(|preset| preset.section(section)).transpose()?;
+    let (preset, flags) = (preset.unwrap_or_default(), given(flags));
     let mut merged = object(&C::default());
-    for (key, value) in file.iter().chain(&flags) {
+    for (key, value) in preset.iter().chain(&file).chain(&flags) {
         merged.insert(key.clone(), value.clone());
     }
-    let listing = listing(section, &merged, &file, &flags);
+    let listing = listing(section, &merged, [&preset, &file, &flags]);
     let origin =
         global.config.as_deref().map_or_else(String::new, |path| path.display().to_string());
     let config: C = serde_json::from_value(Value::Object(merged)).map_err(|error| {
@@ -161,16 +193,13 @@ fn unset(section: &str, key: &str) -> Option<&'static str> {
 fn listing(
     section: &str,
     merged: &Map<String, Value>,
-    file: &Map<String, Value>,
-    flags: &Map<String, Value>,
+    [preset, file, flags]: [&Map<String, Value>; 3],
 ) -> String {
     let mut text = String::new();
     for (key, value) in merged {
-        let origin = match (flags.contains_key(key), file.contains_key(key)) {
-            (true, _) => "flag",
-            (false, true) => "file",
-            (false, false) => "default",
-        };
+        let layers = [(flags, "flag"), (file, "file"), (preset, "preset")];
+        let layer = layers.into_iter().find(|(layer, _)| layer.contains_key(key));
+        let origin = layer.map_or("default", |(_, origin)| origin);
         // Writing to a String cannot fail.
         let _ = match value {
             Value::Null => match unset(section, key) {
@@ -185,7 +214,7 @@ fn listing(
 
 #[cfg(test)]
 mod tests {
-    use openclaw_rl::config::{Judge, ScoreConfig, ServeConfig};
+    use openclaw_rl::config::{Judge, ScoreConfig, ServeConfig, TrainConfig};
 
     use super::*;
 
@@ -196,6 +225,7 @@ mod tests {
         let global = Global {
             home: None,
             config: Some(path),
+            preset: None,
             dry_run: false,
             log: "info".into(),
             exit_with_parent: false,
@@ -220,6 +250,27 @@ mod tests {
         assert!(serve.listing.contains("running_max = 16  # default"), "{}", serve.listing);
         let model = "# temperature is not set: the model's generation_config.json, else 0.6";
         assert!(serve.listing.contains(model), "{}", serve.listing);
+    }
+
+    #[test]
+    fn a_preset_lies_between_defaults_and_file() {
+        let (_dir, mut global) = global("[train]\nepochs = 2\n");
+        global.preset = Some(Preset::Embedded);
+        let none = Flags { port: None };
+        let train = resolve(&global, "train", &none, TrainConfig::validate).unwrap();
+        assert_eq!((train.config.epochs, train.config.learning_rate), (2, 3e-4));
+        assert!(train.listing.contains("epochs = 2  # file"), "{}", train.listing);
+        assert!(train.listing.contains("# preset"), "{}", train.listing);
+        let serve = resolve(&global, "serve", &none, ServeConfig::validate).unwrap();
+        assert_eq!(serve.config, ServeConfig::default(), "it says nothing of that");
+    }
+
+    #[test]
+    fn every_section_of_a_preset_is_one() {
+        let table: toml::Table = Preset::Embedded.file().parse().unwrap();
+        for section in table.keys() {
+            assert!(SECTIONS.contains(&section.as_str()), "{section}");
+        }
     }
 
     #[test]

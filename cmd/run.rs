@@ -334,6 +334,9 @@ fn child(global: &Global, home: &Home, told: &Told) -> ChildPlan {
     if let Some(config) = global.config.as_ref().filter(|_| name != JUDGE) {
         args.extend([OsString::from("--config"), config.as_os_str().to_owned()]);
     }
+    if let Some(preset) = global.preset {
+        args.extend(["--preset".into(), preset.name().into()]);
+    }
     args.extend([OsString::from("--log"), OsString::from(&global.log)]);
     if command != "serve" {
         args.push("--follow".into());

@@ -1,0 +1,1 @@
+"""Does it learn? The experiment of docs/eval.md, in one command."""
