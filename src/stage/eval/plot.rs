@@ -140,10 +140,8 @@ impl Scale {
 
 fn text(svg: &mut String, x: f64, y: f64, anchor: &str, size: u32, words: &str) {
     let words = words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let _ = writeln!(
-        svg,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\">{words}</text>"
-    );
+    let place = format!("x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\"");
+    let _ = writeln!(svg, "<text {place} font-size=\"{size}\">{words}</text>");
 }
 
 fn line(svg: &mut String, from: (f64, f64), to: (f64, f64), color: &str) {

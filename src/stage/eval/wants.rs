@@ -114,7 +114,7 @@ mod tests {
             (
                 Form::List,
                 vec!["1. Add.\n2. Done.", "so:\n - this", "* that", "2) yes", "• a"],
-                vec!["It is 7.5 metres.", "-7", "3.14 is pi", "7", "**7** is bold", "-- so"],
+                vec!["It is 7.5 metres.", "-7", "3.14 is pi", "7", "**7** is bold"],
             ),
             (Form::Box, vec!["\\boxed{7}"], vec!["a box"]),
             (Form::Heading, vec!["# Title", "a\n## b"], vec!["#7", "no. # 7"]),

@@ -413,23 +413,7 @@ impl Desk {
     /// Asks the judge for a hint, and the teacher for what it changes.
     async fn look_through(self: Arc<Self>, case: Case) -> Outcome {
         let rollout = &case.rollout;
-        let mut row = Hint {
-            turn_id: rollout.turn_id,
-            revision: rollout.revision,
-            judge: self.judge.name(),
-            status: HintStatus::NoHint,
-            votes: Vec::new(),
-            hint: String::new(),
-            scored_by: None,
-            teacher_logprobs: Vec::new(),
-            student_logprobs: Vec::new(),
-            top_k: 0,
-            teacher_top: Likeliest::default(),
-            student_top: Likeliest::default(),
-            candidates: Vec::new(),
-            detail: String::new(),
-            hinted_at_us: now_us(),
-        };
+        let mut row = nothing_found(rollout, self.judge.name());
         let exchange = match Exchange::of(&case) {
             Ok(exchange) => exchange,
             Err(error) => return Ok(failed(row, HintStatus::JudgeFailed, error.to_string())),
@@ -510,6 +494,27 @@ impl Desk {
             }
         };
         Ok((rows, self.teacher.candidates(told, candidates).await?))
+    }
+}
+
+/// The row of a turn of which nothing is known yet.
+fn nothing_found(rollout: &Rollout, judge: String) -> Hint {
+    Hint {
+        turn_id: rollout.turn_id,
+        revision: rollout.revision,
+        judge,
+        status: HintStatus::NoHint,
+        votes: Vec::new(),
+        hint: String::new(),
+        scored_by: None,
+        teacher_logprobs: Vec::new(),
+        student_logprobs: Vec::new(),
+        top_k: 0,
+        teacher_top: Likeliest::default(),
+        student_top: Likeliest::default(),
+        candidates: Vec::new(),
+        detail: String::new(),
+        hinted_at_us: now_us(),
     }
 }
 

@@ -543,38 +543,29 @@ fn a_teacher_of_the_trainers_own_needs_the_hinted_prompts() {
 
 #[test]
 fn what_was_kept_of_the_teacher_is_taken_where_it_suffices() {
-    let candidates = vec![HintCandidate {
-        hint: "h".to_owned(),
-        prompt: Splice { head: 3, tail: 0, ids: vec![9] },
-    }];
-    let kept = Likeliest {
-        ids: vec![7, 8, 9, 4, 5, 6],
-        logprobs: vec![-0.25, -2.0, -3.0, -0.5, -1.0, -4.0],
-    };
-    let sample = |kept_top, top_k, teacher_top: Likeliest| {
+    let prompt = Splice { head: 3, tail: 0, ids: vec![9] };
+    let candidates = vec![HintCandidate { hint: "h".to_owned(), prompt }];
+    let top = |ids: &[u32], p: &[f32]| Likeliest { ids: ids.into(), logprobs: p.into() };
+    let sample = |kept_top, teacher_top: &Likeliest| {
         let mut pool = Pool::new(Limits { method: Method::Topk, kept_top, ..LIMITS });
         pool.turn(turn(1));
         place(&mut pool, &rollout(1));
         pool.score(score(1, 1));
-        let lesson = hint(1, HintStatus::Accepted);
-        pool.hint(Hint { candidates: candidates.clone(), top_k, teacher_top, ..lesson });
+        let (candidates, teacher_top) = (candidates.clone(), teacher_top.clone());
+        pool.hint(Hint { candidates, top_k: 3, teacher_top, ..hint(1, HintStatus::Accepted) });
         match pool.settle().first() {
             Some(rejected) => Err(rejected.reason),
             None => Ok(pool.batch(Closing { size: 1, ..FULL }, 0).unwrap().remove(0).teacher_top),
         }
     };
-    assert_eq!(sample(3, 3, kept.clone()), Ok(Some(kept.clone())));
-    let first = Likeliest { ids: vec![7, 8, 4, 5], logprobs: vec![-0.25, -2.0, -0.5, -1.0] };
-    assert_eq!(sample(2, 3, kept.clone()), Ok(Some(first)), "the likeliest two of three");
-    assert_eq!(sample(4, 3, kept.clone()), Ok(None), "too few");
-    assert_eq!(sample(0, 3, kept.clone()), Ok(None), "another teacher is named");
-    for broken in [
-        Likeliest::default(),
-        Likeliest { ids: vec![7, 8, 9, 4, 5, 100], ..kept.clone() },
-        Likeliest { logprobs: vec![-0.25, -0.25, -3.0, -0.5, -1.0, -4.0], ..kept.clone() },
-        Likeliest { logprobs: vec![f32::NAN; 6], ..kept },
-    ] {
-        assert_eq!(sample(3, 3, broken.clone()), Err(Rejection::Malformed), "{broken:?}");
+    let (ids, logprobs) = ([7, 8, 9, 4, 5, 6], [-0.25, -2.0, -3.0, -0.5, -1.0, -4.0]);
+    let kept = top(&ids, &logprobs);
+    assert_eq!(sample(3, &kept), Ok(Some(kept.clone())));
+    assert_eq!(sample(2, &kept), Ok(Some(top(&[7, 8, 4, 5], &[-0.25, -2.0, -0.5, -1.0]))));
+    assert_eq!((sample(4, &kept), sample(0, &kept)), (Ok(None), Ok(None)), "too few, unwanted");
+    let strange = top(&[7, 8, 9, 4, 5, 100], &logprobs);
+    for broken in [top(&[], &[]), strange, top(&ids, &[-0.25; 6]), top(&ids, &[f32::NAN; 6])] {
+        assert_eq!(sample(3, &broken), Err(Rejection::Malformed), "{broken:?}");
     }
 }
 
