@@ -15,7 +15,7 @@
 //! 9. [`complete`]: asking a model for a completion or for log-probabilities over HTTP.
 //! 10. [`judge`]: rules, prompts and votes, shared by `score` and `hint`.
 //! 11. [`loss`]: the objectives, as pure functions of tensors.
-//! 12. [`stage`]: the six stages, none importing another, and `inspect`.
+//! 12. [`stage`]: the six stages, none importing another, `inspect`, `eval` and `bench`.
 //! 13. [`run`]: the supervisor that starts the stages as child processes.
 //!
 //! The library never prints, never exits, and never reads the environment: `cmd/` does.

@@ -1,5 +1,5 @@
-//! One room per stage, none importing another; `inspect` reads what they left, and `bench`
-//! measures the decoder.
+//! One room per stage, none importing another; `inspect` reads what they left, `eval` talks to a
+//! server as users do, and `bench` measures the decoder.
 
 pub mod bench;
 pub mod collect;
