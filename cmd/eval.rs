@@ -52,8 +52,8 @@ pub struct EvalArgs {
     /// Seed of the users and of the sampling [default: 1]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Wait after each session until the loop has learned from everything: what is measured can
-    /// then be repeated
+    /// Wait after each reply until the loop has learned from everything that was said: what is
+    /// measured then does not depend on how fast the machine is
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub lockstep: bool,
@@ -116,12 +116,13 @@ pub fn cmd_eval(global: &Global, args: &EvalArgs) -> Result<Option<Value>, Fault
         eval::run(&config, stop, |progress| shown.take(progress)).await
     });
     shown.end();
-    let report = report?;
+    let (report, error) = report?;
     edge::say(&report.table());
     let summary = edge::summary(&report)?;
     write(args.json.as_deref(), || format!("{}\n", summary.clone().unwrap_or_default()))?;
     write(args.plot.as_deref(), || report.drawing().svg())?;
-    Ok(summary)
+    // What was measured until then is written all the same.
+    error.map_or(Ok(summary), |error| Err(error.into()))
 }
 
 fn drawing(path: &Path) -> Result<Drawing, Fault> {

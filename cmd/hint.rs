@@ -39,8 +39,8 @@ pub struct HintArgs {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub keep_leaks: bool,
-    /// Keep the K likeliest ids of teacher and student for each token of a reply, which
-    /// `train --method topk` then learns from, also where the teacher is another model
+    /// Keep the K likeliest ids of teacher and student for each token of a reply: `train --method
+    /// topk` then learns from the teacher's, also where that is another model
     #[arg(long, value_name = "K")]
     pub topk: Option<u32>,
     /// Look through one part of the turns, such as 1/4; other processes do the others

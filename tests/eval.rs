@@ -23,6 +23,8 @@ struct Asked {
     session: Option<String>,
     done: bool,
     no_train: bool,
+    /// The loop was last seen at work.
+    at_work: bool,
 }
 
 impl Asked {
@@ -37,6 +39,8 @@ struct World {
     asked: Vec<Asked>,
     /// Requests for `/status`.
     looks: usize,
+    /// The last of them was told that turns are undecided.
+    at_work: bool,
     version: u64,
 }
 
@@ -89,7 +93,9 @@ fn respond(
         }
         (&Method::GET, "/status") => {
             world.looks += 1;
-            (200, status(&world).to_string())
+            let status = status(&world);
+            world.at_work = status["by_state"]["half_judged"].is_number();
+            (200, status.to_string())
         }
         (&Method::POST, "/tokenize") => {
             let count = body["messages"].as_array().unwrap().len();
@@ -109,6 +115,7 @@ fn respond(
                 session: header("x-session-id"),
                 done: header("x-session-done").is_some(),
                 no_train: header("x-no-train").is_some(),
+                at_work: world.at_work,
                 body,
             };
             world.asked.push(asked.clone());
@@ -176,7 +183,8 @@ fn config(url: &str) -> EvalConfig {
 }
 
 async fn eval(config: &EvalConfig) -> Result<Report, EvalError> {
-    run(config, CancellationToken::new(), |_| ()).await
+    let (report, error) = run(config, CancellationToken::new(), |_| ()).await?;
+    error.map_or(Ok(report), Err)
 }
 
 #[tokio::test]
@@ -185,7 +193,8 @@ async fn a_server_that_learns_is_seen_to_learn() {
     let mut told = Vec::new();
     let config = config(&format!("{}/v1", server.url));
     let report = run(&config, CancellationToken::new(), |progress| told.push(progress)).await;
-    let report = report.unwrap();
+    let (report, error) = report.unwrap();
+    assert!(error.is_none() && report.ended_by.is_none(), "{error:?}");
     assert_eq!((report.sessions, report.turns), (8, 24));
     assert_eq!(
         (report.satisfaction_first, report.satisfaction_last),
@@ -204,7 +213,8 @@ async fn a_server_that_learns_is_seen_to_learn() {
     assert_eq!((report.probe_before, report.probe_after), (Some(-0.25), Some(-0.5)));
     assert_eq!(report.right_in_sessions, Share::of(24, 24));
     assert_eq!(report.failed_requests, 0);
-    assert_eq!(report.feedback_to_live_s.map(|delay| delay.n), Some(1));
+    let delay = report.feedback_to_live_s.unwrap();
+    assert!(delay.n == 1 && delay.max > 0.0 && delay.max < 20.0, "{delay:?}");
     let held = told.iter().filter(|progress| matches!(progress, Progress::Held(..))).count();
     assert_eq!(held, 8);
     let table = report.table();
@@ -250,7 +260,7 @@ async fn sessions_are_told_apart_and_what_is_held_out_is_not_learned_from() {
 async fn the_same_seed_talks_the_same_way() {
     let talk = async |seed| {
         let server = serve(learns, at_rest).await;
-        let config = EvalConfig { seed, noise: 0.3, ..config(&server.url) };
+        let config = EvalConfig { seed, noise: 0.3, concurrency: 1, ..config(&server.url) };
         eval(&config).await.unwrap();
         let world = server.world.lock().unwrap();
         let words = world.asked.iter().map(|asked| asked.last_words().to_owned());
@@ -285,6 +295,11 @@ async fn a_server_that_fails_always_is_given_up() {
     let error = eval(&config).await.unwrap_err();
     assert_eq!(error.label(), "eval_unreachable");
     assert!(error.hint().unwrap().contains("openclaw-rl run"));
+    let failing = serve(|_, _| (503, "no room".to_owned()), at_rest).await;
+    let many = EvalConfig { held_out: 900, url: failing.url.clone(), ..config.clone() };
+    assert_eq!(eval(&many).await.unwrap_err().label(), "eval_unreachable");
+    let asked = failing.world.lock().unwrap().asked.len();
+    assert!((20..40).contains(&asked), "it gives up at once: {asked}");
     let error = eval(&EvalConfig { sessions: 1, ..config }).await.unwrap_err();
     assert_eq!(error.label(), "eval_no_loop", "in lockstep its loop is asked first");
 }
@@ -293,8 +308,8 @@ async fn a_server_that_fails_always_is_given_up() {
 async fn lockstep_waits_until_the_loop_is_at_rest() {
     let busy = |world: &World| {
         let mut status = at_rest(world);
-        // The looks of the first two seconds are for what was there before.
-        if world.asked.iter().any(|asked| asked.done) && !world.looks.is_multiple_of(7) {
+        let talked = world.asked.iter().any(|asked| asked.session.is_some());
+        if talked && !world.looks.is_multiple_of(3) {
             status["by_state"] = json!({"half_judged": 1});
         }
         status
@@ -303,18 +318,28 @@ async fn lockstep_waits_until_the_loop_is_at_rest() {
     let config = EvalConfig { sessions: 2, tasks: 0, ..config(&server.url) };
     let report = eval(&config).await.unwrap();
     assert_eq!(report.sessions, 2);
-    assert!(server.world.lock().unwrap().looks >= 14);
+    let world = server.world.lock().unwrap();
+    assert!(world.asked.iter().all(|asked| !asked.at_work), "nobody talks while it is at work");
+    assert!(world.looks >= 3 * 6, "six messages brought feedback: {}", world.looks);
+}
 
-    let never = |world: &World| {
+#[tokio::test]
+async fn what_was_measured_until_the_loop_stood_still_is_not_lost() {
+    let stands_still = |world: &World| {
         let mut status = at_rest(world);
-        status["ready"] = json!(16);
+        if world.asked.iter().filter(|asked| asked.done).count() == 2 {
+            status["ready"] = json!(16);
+        }
         status
     };
-    let server = serve(learns, never).await;
-    let config = EvalConfig { timeout_s: 1, url: server.url.clone(), ..config };
-    let error = eval(&config).await.unwrap_err();
+    let server = serve(learns, stands_still).await;
+    let config = EvalConfig { timeout_s: 1, tasks: 0, ..config(&server.url) };
+    let (report, error) = run(&config, CancellationToken::new(), |_| ()).await.unwrap();
+    let error = error.unwrap();
     assert_eq!(error.label(), "eval_waited");
     assert!(error.to_string().contains("ready: 16"), "{error}");
+    assert_eq!((report.sessions, report.curve.len()), (1, 1), "the second was not over");
+    assert!(report.ended_by.unwrap().contains("did not come to rest"));
 }
 
 #[tokio::test]
@@ -371,7 +396,9 @@ async fn a_persona_and_problems_of_ones_own() {
     let server = serve(|_, _| said("I do not know, 0."), at_rest).await;
     let problems = EvalConfig { problems: Some(shipped), sessions: 1, ..config(&server.url) };
     let report = eval(&problems).await.unwrap();
-    assert_eq!(report.task_accuracy_before.map(|share| share.n), Some(40));
+    assert_eq!(report.task_accuracy_before.map(|share| share.n), Some(6), "a fifth, each once");
+    let twice = EvalConfig { persona: vec!["student".to_owned(); 2], ..own.clone() };
+    assert!(eval(&twice).await.unwrap_err().to_string().contains("talks already"));
     let missing = EvalConfig { persona: vec!["nobody.toml".to_owned()], ..own };
     assert_eq!(eval(&missing).await.unwrap_err().exit_code(), 2);
 }

@@ -1,6 +1,7 @@
 """The command line of the experiment."""
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -92,9 +93,9 @@ class Ledger:
                    (run.arm, run.personas, run.seed) and line["settings"] == settings
                    for line in self.lines)
 
-    def add(self, run: loop.Run, settings: dict, found: dict) -> None:
+    def add(self, run: loop.Run, settings: dict, made_by: dict, found: dict) -> None:
         """Notes a finished run."""
-        line = {"arm": run.arm, "personas": run.personas, "seed": run.seed, "commit": commit(),
+        line = {"arm": run.arm, "personas": run.personas, "seed": run.seed, **made_by,
                 "settings": settings, **found}
         with self.lock:
             self.lines.append(line)
@@ -112,16 +113,18 @@ def main() -> int:
               for arm in options.arms]
     missing = [run for run in wanted if not ledger.has(run, settings)]
     failures = []
+    digest = hashlib.sha256(program.read_bytes()).hexdigest()[:12]
+    made_by = {"commit": commit(), "binary": digest}
 
     def one(run: loop.Run) -> None:
         print(f"{run.name}: begins", file=sys.stderr, flush=True)
         try:
             found = loop.hold(program, run, options)
-        except loop.Failed as failed:
+        except Exception as failed:  # noqa: BLE001 - one run must not cost the others
             failures.append(run.name)
             print(f"{run.name}: {failed}", file=sys.stderr, flush=True)
             return
-        ledger.add(run, settings, found)
+        ledger.add(run, settings, made_by, found)
         report = found["report"]
         print(f"{run.name}: {report['satisfaction_first']['share']:.2f} -> "
               f"{report['satisfaction_last']['share']:.2f} in {report['turns']} turns, "
@@ -134,6 +137,9 @@ def main() -> int:
     if not lines:
         print("learn: no run with these settings is done", file=sys.stderr)
         return 1
+    if len(programs := {line["binary"] for line in lines}) > 1:
+        print(f"learn: these runs are of {len(programs)} builds of the program: take another --out "
+              "where they must be of one", file=sys.stderr)
     made = summary.figures(lines)
     print(summary.table(made), file=sys.stderr)
     picture = summary.draw(program, lines, options.out)

@@ -1,13 +1,18 @@
 """Many runs as a table, a picture and one object."""
 
+import itertools
 import json
 import math
+import random
 import statistics
 import subprocess
 from collections import defaultdict
 from pathlib import Path
 
 from .arms import ARMS
+
+# ways to deal runs into two groups that are looked at; of more, as many are drawn
+WAYS_MAX = 20_000
 
 
 def cells(lines: list[dict]) -> dict:
@@ -19,7 +24,8 @@ def cells(lines: list[dict]) -> dict:
 
 
 def pooled(runs: list[dict], name: str) -> dict | None:
-    """A share over all runs of a cell, with Wilson's interval."""
+    """A share over the replies of all runs of a cell, with Wilson's interval: it knows nothing of
+    how runs differ, which `…_each` shows."""
     shares = [run["report"][name] for run in runs if run["report"].get(name)]
     if not shares:
         return None
@@ -45,24 +51,32 @@ def to_preference(run: dict) -> tuple[int, bool]:
 
 
 def log_rank(one: list[tuple[int, bool]], other: list[tuple[int, bool]]) -> float | None:
-    """p of the log-rank test (Mantel 1966) that both reach it alike; none where nothing can be
-    said."""
-    observed = expected = variance = 0.0
-    for at in sorted({time for time, reached in one + other if reached}):
-        in_one, in_other = (sum(time >= at for time, _ in side) for side in (one, other))
-        n = in_one + in_other
-        reached = sum(time == at and hit for time, hit in one + other)
-        observed += sum(time == at and hit for time, hit in one)
-        expected += reached * in_one / n
-        if n > 1:
-            variance += reached * in_one * in_other * (n - reached) / (n * n * (n - 1))
-    if variance == 0:
+    """Exact p of the log-rank statistic (Mantel 1966) under every way to deal the runs into two
+    groups of these sizes; none where nothing can be said."""
+    runs = one + other
+    if not one or not other or not any(reached for _, reached in runs):
         return None
-    return math.erfc(abs(observed - expected) / math.sqrt(2 * variance))
+    seen = abs(off_expectation(runs, set(range(len(one)))))
+    ways = list(itertools.combinations(range(len(runs)), len(one)))
+    if len(ways) > WAYS_MAX:
+        ways = random.Random(0).sample(ways, WAYS_MAX)
+    as_far = sum(abs(off_expectation(runs, set(way))) >= seen - 1e-9 for way in ways)
+    return as_far / len(ways)
 
 
-def cell_figures(runs: list[dict], controls: list[dict]) -> dict:
-    """The figures of one arm and personas."""
+def off_expectation(runs: list[tuple[int, bool]], group: set[int]) -> float:
+    """How many more of a group reached it than if all did alike."""
+    off = 0.0
+    for at in sorted({time for time, reached in runs if reached}):
+        under_risk = [place for place, (time, _) in enumerate(runs) if time >= at]
+        reached = [place for place in under_risk if runs[place] == (at, True)]
+        share = sum(place in group for place in under_risk) / len(under_risk)
+        off += sum(place in group for place in reached) - len(reached) * share
+    return off
+
+
+def cell_figures(runs: list[dict], controls: dict[str, list[dict]]) -> dict:
+    """The figures of one arm and personas; `controls`: the runs of each control."""
     times = [to_preference(run) for run in runs]
     median = statistics.median(time for time, _ in times)
     reports = [run["report"] for run in runs]
@@ -78,9 +92,9 @@ def cell_figures(runs: list[dict], controls: list[dict]) -> dict:
         "satisfaction_first": pooled(runs, "satisfaction_first"),
         "satisfaction_last": pooled(runs, "satisfaction_last"),
         "satisfaction_last_each": [report["satisfaction_last"]["share"] for report in reports],
-        "sessions_to_preference": median, "reached": sum(hit for _, hit in times),
-        "log_rank_p": log_rank(times, [to_preference(run) for run in controls])
-        if controls else None,
+        "sessions_to_preference": median if median_reached(times) else None, "reached": sum(hit for _, hit in times),
+        "log_rank_p": {control: log_rank(times, [to_preference(run) for run in some])
+                       for control, some in controls.items()},
         "task_accuracy_before": pooled(runs, "task_accuracy_before"),
         "task_accuracy_after": pooled(runs, "task_accuracy_after"),
         "task_accuracy_change_worst": min(change, default=None),
@@ -91,13 +105,18 @@ def cell_figures(runs: list[dict], controls: list[dict]) -> dict:
     }
 
 
+def median_reached(times: list[tuple[int, bool]]) -> bool:
+    """Whether the median run reached it."""
+    return sum(hit for _, hit in times) * 2 > len(times)
+
+
 def figures(lines: list[dict]) -> dict:
     """Everything, cell by cell; the first cell that learns stands at the top as well."""
     by_cell = cells(lines)
     made = {}
     for (arm, personas), runs in by_cell.items():
-        controls = [run for (other, who), some in by_cell.items() for run in some
-                    if who == personas and other != arm and ARMS[other].is_control]
+        controls = {other: some for (other, who), some in by_cell.items()
+                    if who == personas and other != arm and ARMS[other].is_control}
         made[f"{arm}/{personas}"] = cell_figures(runs, controls)
     first = next(iter(made.values()), {})
     names = ("satisfaction_first", "satisfaction_last", "sessions_to_preference",
@@ -112,6 +131,8 @@ def table(made: dict) -> str:
     """For people."""
     percent = lambda share: "–" if share is None else f"{100 * share['share']:.1f} %"  # noqa: E731
     number = lambda value, form: "–" if value is None else format(value, form)  # noqa: E731
+    told = lambda ps: ", ".join(f"{name} {number(p, '.3g')}"  # noqa: E731
+                                for name, p in ps.items()) or "–"
     lines = ["| arm / who | runs | satisfied first | last (95 %) | sessions to preference | reached "
              "| p | tasks before | after | probe | to live, s | failed |",
              "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
@@ -120,8 +141,8 @@ def table(made: dict) -> str:
         ends = f"{percent(last)} ({100 * last['low']:.0f}–{100 * last['high']:.0f})"
         lines.append(
             f"| {name} | {cell['runs']} | {percent(cell['satisfaction_first'])} | {ends} "
-            f"| {cell['sessions_to_preference']:g} of {cell['sessions']} "
-            f"| {cell['reached']} of {cell['runs']} | {number(cell['log_rank_p'], '.3g')} "
+            f"| {number(cell['sessions_to_preference'], 'g')} of {cell['sessions']} "
+            f"| {cell['reached']} of {cell['runs']} | {told(cell['log_rank_p'])} "
             f"| {percent(cell['task_accuracy_before'])} | {percent(cell['task_accuracy_after'])} "
             f"| {number(cell['probe_change'], '+.3f')} "
             f"| {number(cell['feedback_to_live_s_max'], '.1f')} | {cell['failed_requests']} |")
@@ -147,8 +168,8 @@ def draw(binary: Path, lines: list[dict], out: Path) -> Path:
               for (arm, who), runs in list(cells(lines).items())[:6]]
     seeds = max((len(runs) for runs in cells(lines).values()), default=0)
     told = {"title": "First replies as the users want them, while it learns",
-            "note": f"held-out prompts at T 0.6, up to {seeds} seeds together; bands are 95 % "
-                    "intervals", "curves": curves}
+            "note": f"held-out prompts at T 0.6, replies of up to {seeds} runs together; bands are "
+                    "95 % intervals of these replies", "curves": curves}
     source, picture = out / "learn.json", out / "learn.svg"
     source.write_text(json.dumps(told))
     subprocess.run([binary, "eval", "--draw", source, "--plot", picture], check=True)

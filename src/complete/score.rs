@@ -1,5 +1,7 @@
 //! Log-probabilities of given ids, through SGLang's `/generate`.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use crate::rollout::{Likeliest, Version};
@@ -105,6 +107,10 @@ fn read_top(
             read.push(logprob(&entry[0]).zip(id).ok_or_else(problem)?);
         }
         read.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        let mut known = HashSet::new();
+        if let Some((_, twice)) = read.iter().find(|(_, id)| !known.insert(*id)) {
+            return Err(format!("id {twice} is twice among the likeliest of one position"));
+        }
         for (logprob, id) in read.into_iter().take(top_k) {
             top.logprobs.push(logprob);
             top.ids.push(id);
@@ -163,6 +169,7 @@ mod tests {
             json!([null, row]),
             json!([null, row, null]),
             json!([null, row, [[-0.1, 3, null]]]),
+            json!([null, row, [[-0.1, 3, null], [-2.1, 3, null]]]),
             json!([null, row, [[-0.1, 3, null], [null, 4, null]]]),
             json!([null, row, [[-0.1, 3, null], [-1.0, -4, null]]]),
             json!([null, row, [[-0.1, 3, null], [-1.0, 5e9, null]]]),

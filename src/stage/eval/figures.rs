@@ -42,9 +42,12 @@ impl Share {
 /// The change of a share over the same questions, from `before` to `after`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Change {
+    /// Questions.
+    pub n: usize,
     /// Share after, less share before.
     pub change: f64,
-    /// Lower end of the 95 % interval for paired shares (Wald, with McNemar's variance).
+    /// Lower end of the 95 % interval for paired shares (Agresti and Min 2005: half a pair is
+    /// added to each of the four cells).
     pub low: f64,
     /// Upper end.
     pub high: f64,
@@ -64,11 +67,12 @@ impl Change {
             gained += usize::from(!a && b);
             n += 1;
         }
-        let count = n.max(1) as f64;
-        let change = (gained as f64 - lost as f64) / count;
-        let off = (gained + lost) as f64 / count;
-        let spread = Z * ((off - change * change).max(0.0) / count).sqrt();
-        Self { change, low: change - spread, high: change + spread, lost, gained }
+        let change = (gained as f64 - lost as f64) / n.max(1) as f64;
+        let count = n as f64 + 2.0;
+        let middle = (gained as f64 - lost as f64) / count;
+        let off = ((gained + lost) as f64 + 1.0) / count;
+        let spread = Z * ((off - middle * middle).max(0.0) / count).sqrt();
+        Self { n, change, low: middle - spread, high: middle + spread, lost, gained }
     }
 }
 
@@ -114,10 +118,14 @@ mod tests {
         let change = pairs(30, 10, 960);
         assert_eq!((change.lost, change.gained), (30, 10));
         assert!((change.change + 0.02).abs() < 1e-12, "{change:?}");
-        // sqrt((0.04 - 0.0004) / 1000) * 1.96
-        assert!((change.high - change.change - 0.012_334).abs() < 1e-5, "{change:?}");
+        // -20 / 1002, and 1.96 * sqrt((41 / 1002 - (20 / 1002)^2) / 1002)
+        let half = (change.high - change.low) / 2.0;
+        assert!((half - 0.012_463).abs() < 1e-5, "{change:?}");
+        assert!((change.high + change.low + 40.0 / 1002.0).abs() < 1e-9, "{change:?}");
+        let same = pairs(0, 0, 10);
+        assert!(same.low < -0.1 && same.high > 0.1, "ten questions prove little: {same:?}");
         let unasked = Change::between(&[None, Some(true)], &[Some(true), None]);
-        assert_eq!(unasked, Change::default());
+        assert_eq!((unasked.n, unasked.change), (0, 0.0));
     }
 
     #[test]

@@ -50,7 +50,8 @@ impl Standing {
     /// Whether nothing is left to do that more talk would not bring: `before` are the turns that
     /// the store held before this server began, and `batch` is the trainer's.
     fn is_idle(&self, before: i64, batch: u64) -> bool {
-        self.behind == before
+        // More of them are there where the server was started again meanwhile.
+        self.behind >= before
             && self.undecided == 0
             && self.ready < batch
             && self.pending == 0
@@ -77,29 +78,29 @@ impl<'a> Lockstep<'a> {
         batch: u64,
         longest: Duration,
     ) -> Result<Self, EvalError> {
-        let mut known = standing(server).await?;
+        standing(server).await?;
         // What is on its way to the store arrives within two seconds.
-        let until = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < until {
-            tokio::time::sleep(LOOK).await;
-            known = standing(server).await?;
-        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let known = standing(server).await?;
         Ok(Self { server, before: known.behind, batch, longest })
     }
 
-    /// Returns once the loop is idle; how long that took.
+    /// Returns once the loop is idle; the version that answers then.
     ///
     /// # Errors
-    /// [`EvalError::Waited`]: it did not become so in time; [`EvalError::Interrupted`].
-    pub async fn wait(&self, stop: &CancellationToken) -> Result<Duration, EvalError> {
+    /// [`EvalError::Waited`]: it did not become so in time; [`EvalError::NoLoop`]: it did not tell
+    /// in all that time; [`EvalError::Interrupted`].
+    pub async fn wait(&self, stop: &CancellationToken) -> Result<Option<u64>, EvalError> {
         let started = Instant::now();
         loop {
-            let standing = standing(self.server).await?;
-            if standing.is_idle(self.before, self.batch) {
-                return Ok(started.elapsed());
+            let standing = standing(self.server).await;
+            if let Ok(standing) = &standing
+                && standing.is_idle(self.before, self.batch)
+            {
+                return Ok(standing.live);
             }
             if started.elapsed() > self.longest {
-                let seconds = self.longest.as_secs();
+                let (standing, seconds) = (standing?, self.longest.as_secs());
                 return Err(EvalError::Waited { seconds, standing: format!("{standing:?}") });
             }
             tokio::select! {
@@ -132,7 +133,7 @@ mod tests {
         let idle = |status: &Value| Standing::read(status).unwrap().is_idle(2, 16);
         assert!(idle(&status()));
         for (name, value) in [
-            ("turns", json!(11)),
+            ("turns", json!(11)), // one is on its way
             ("ready", json!(16)),
             ("pending", json!(1)),
             ("live_version", json!(1)),

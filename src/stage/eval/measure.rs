@@ -1,7 +1,10 @@
 //! What nobody learns from: first replies to held-out prompts, held-out problems, and the
 //! likelihood of replies that no persona cares about.
 
-use futures::stream::{self, StreamExt};
+use std::collections::HashSet;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -10,9 +13,10 @@ use serde_json::Value;
 use super::EvalError;
 use super::figures::Share;
 use super::persona::Persona;
-use super::problem::{Part, Problem, arithmetic, one_of};
+use super::problem::{Answer, Part, Problem, arithmetic, one_of};
 use super::server::{Asker, Sampled, Server};
 use super::user::{Setting, said};
+use super::wants::Seen;
 use crate::complete::Completer;
 
 /// Conversations by whose likelihood forgetting is seen: one JSON object a line, `messages`, of
@@ -52,45 +56,51 @@ pub async fn satisfaction(setting: &Setting<'_>, persona: &Persona) -> Result<Sh
         let sampled = Sampled { temperature: config.temperature, seed: *seed };
         ask(setting.server, &problem.request, sampled)
     });
-    let replies: Vec<_> = stream::iter(asked).buffered(config.concurrency).collect().await;
-    let mut met = 0;
-    let mut n = 0;
-    for reply in replies {
-        if let Some(reply) = reply? {
-            n += 1;
-            met += usize::from(persona.wants.are_met(&reply));
-        }
-    }
-    Ok(Share::of(met, n))
+    let replies = stream::iter(asked).buffered(config.concurrency);
+    let replies: Vec<Option<Seen>> = replies.try_collect().await?;
+    let met = replies.iter().flatten().filter(|reply| persona.wants.are_met(reply));
+    Ok(Share::of(met.count(), replies.iter().flatten().count()))
 }
 
 /// Whether each held-out problem is solved, greedily: half of them sums and differences, half
-/// comparisons; of a problem file its own. `None` where the request failed.
+/// comparisons; of a problem file its own. None is asked twice, so that there may be fewer than are
+/// wanted. `None` where the request failed.
 ///
 /// # Errors
 /// [`EvalError::Unreachable`].
 pub async fn tasks(setting: &Setting<'_>) -> Result<Vec<Option<bool>>, EvalError> {
     let config = setting.config;
     let mut random = ChaCha8Rng::seed_from_u64(config.seed ^ 0x7a5c_0000);
-    let problems: Vec<Problem> = (0..config.tasks)
-        .map(|at| match setting.problems {
-            Some(problems) => problems.draw(Part::HeldOut, &mut random),
-            None if at % 2 == 0 => {
-                let line = one_of(&SUMS, &mut random).to_owned();
-                arithmetic(&line, Part::HeldOut, &mut random)
-            }
-            None => comparison(&mut random),
-        })
-        .collect();
+    let problems: Vec<Problem> = match setting.problems {
+        Some(problems) => {
+            let mut held_out = problems.held_out();
+            held_out.shuffle(&mut random);
+            held_out.truncate(config.tasks);
+            held_out
+        }
+        None => {
+            let mut known = HashSet::new();
+            let drawn = (0..config.tasks).map(|at| skill(at, &mut random));
+            drawn.filter(|problem| known.insert(problem.request.clone())).collect()
+        }
+    };
     let sampled = Sampled { temperature: 0.0, seed: 0 };
     let asked = problems.iter().map(|problem| ask(setting.server, &problem.request, sampled));
-    let replies: Vec<_> = stream::iter(asked).buffered(config.concurrency).collect().await;
-    let solved = |(reply, problem): (Result<Option<_>, _>, &Problem)| {
-        reply.map(|reply: Option<super::wants::Seen>| {
-            reply.map(|reply| problem.answer.is_given(&reply.text))
-        })
+    let replies = stream::iter(asked).buffered(config.concurrency);
+    let replies: Vec<Option<Seen>> = replies.try_collect().await?;
+    let solved = |(reply, problem): (&Option<Seen>, &Problem)| {
+        reply.as_ref().map(|reply| problem.answer.is_given(&reply.text))
     };
-    replies.into_iter().zip(&problems).map(solved).collect()
+    Ok(replies.iter().zip(&problems).map(solved).collect())
+}
+
+/// Problem number `at`: a calculation or a comparison.
+fn skill(at: usize, random: &mut ChaCha8Rng) -> Problem {
+    if !at.is_multiple_of(2) {
+        return comparison(random);
+    }
+    let line = one_of(&SUMS, random);
+    arithmetic(line, Part::HeldOut, random)
 }
 
 fn comparison(random: &mut ChaCha8Rng) -> Problem {
@@ -101,15 +111,11 @@ fn comparison(random: &mut ChaCha8Rng) -> Problem {
         }
         let line = one_of(&COMPARISONS, random);
         let request = line.replace("{a}", &a.to_string()).replace("{b}", &b.to_string());
-        return Problem { request, answer: super::problem::Answer::Number(i64::from(a.max(b))) };
+        return Problem { request, answer: Answer::Number(i64::from(a.max(b))) };
     }
 }
 
-async fn ask(
-    server: &Server,
-    request: &str,
-    sampled: Sampled,
-) -> Result<Option<super::wants::Seen>, EvalError> {
+async fn ask(server: &Server, request: &str, sampled: Sampled) -> Result<Option<Seen>, EvalError> {
     server.reply(&[said("user", request)], Asker::Nobody, sampled).await
 }
 
@@ -125,8 +131,10 @@ pub async fn probes(setting: &Setting<'_>, scorer: &Completer) -> Option<f64> {
         let Probe { messages } = serde_json::from_str(line).ok()?;
         let (_, before) = messages.split_last()?;
         let whole = setting.server.ids(&messages, false).await.ok()?;
-        let start = setting.server.ids(before, true).await.ok()?.len();
-        if start >= whole.len() {
+        let prompt = setting.server.ids(before, true).await.ok()?;
+        let start = prompt.len();
+        // A template may put something else where a reply begins than where one stands.
+        if start >= whole.len() || !whole.starts_with(&prompt) {
             return None;
         }
         let scored = scorer.score(&whole, start, 1.0, 0).await.ok()?;

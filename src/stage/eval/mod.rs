@@ -9,6 +9,7 @@
 mod figures;
 mod lockstep;
 mod measure;
+mod pace;
 mod persona;
 mod plot;
 mod problem;
@@ -33,10 +34,14 @@ use crate::complete::{CompleteError, Completer, Options, Patience};
 use crate::config::{ConfigError, EvalConfig};
 use crate::fault::Explain;
 use lockstep::Lockstep;
+use pace::Pace;
 use problem::Problems;
 use server::Server;
 use user::Setting;
 use words::Words;
+
+/// How often a version is measured anew that went away meanwhile.
+const MEASURED_MAX: usize = 3;
 
 /// Why `eval` ended.
 #[derive(Debug, thiserror::Error)]
@@ -176,7 +181,8 @@ pub struct Point {
     pub personas: BTreeMap<String, Share>,
 }
 
-/// How long it took from the message that completed a batch to the version that came of it.
+/// How long it took from sending the message that completed a batch, its reply included, to the
+/// version that came of it, with everything else at rest too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Delay {
     /// Versions.
@@ -237,9 +243,12 @@ pub struct Report {
     /// The same, after.
     pub probe_after: Option<f64>,
     /// In lockstep: from the message that completed a batch to the version that came of it.
+    /// `None` without one.
     pub feedback_to_live_s: Option<Delay>,
     /// Every version that was asked, in order.
     pub curve: Vec<Point>,
+    /// Why it ended before its end, if it did: then the figures are those of what was held.
+    pub ended_by: Option<String>,
 }
 
 /// What is going on, for those who wait.
@@ -254,18 +263,19 @@ pub enum Progress {
     Held(usize, usize, String, Option<bool>),
 }
 
-/// Holds the sessions, and measures before, after, and in between.
+/// Holds the sessions, and measures before, after, and in between. What was measured comes back
+/// also where the sessions could not all be held, with the reason.
 ///
 /// # Errors
-/// [`EvalError`]: a wrong value, a server that cannot be asked, a loop that does not come to rest.
+/// [`EvalError`]: a wrong value, a server that cannot be asked, a loop that does not come to rest
+/// before the first session.
 pub async fn run(
     config: &EvalConfig,
     stop: CancellationToken,
     tell: impl FnMut(Progress),
-) -> Result<Report, EvalError> {
+) -> Result<(Report, Option<EvalError>), EvalError> {
     config.validate()?;
-    let personas: Vec<Persona> =
-        config.persona.iter().map(|which| Persona::open(which)).collect::<Result<_, _>>()?;
+    let personas = opened(&config.persona)?;
     let problems = config.problems.as_deref().map(Problems::read).transpose()?;
     let server = Server::open(config)?;
     let words = Words::open(config)?;
@@ -278,20 +288,40 @@ pub async fn run(
         concurrency: config.concurrency,
         role: "server",
     })?;
+    let lockstep = if config.lockstep && config.sessions > 0 {
+        let longest = Duration::from_secs(config.timeout_s);
+        Some(Lockstep::begin(&server, config.batch_size as u64, longest).await?)
+    } else {
+        None
+    };
     let mut course = Course {
         setting,
         personas: &personas,
         scorer: &scorer,
         stop: &stop,
         tell,
+        pace: Pace::begin(lockstep, &stop).await?,
         started: Instant::now(),
         curve: Vec::new(),
         turns: 0,
         first_replies: Vec::new(),
         right: Share::default(),
-        delays: Vec::new(),
     };
     course.run().await
+}
+
+/// The personas of these names and files.
+fn opened(which: &[String]) -> Result<Vec<Persona>, EvalError> {
+    let mut personas: Vec<Persona> = Vec::new();
+    for which in which {
+        let persona = Persona::open(which)?;
+        if personas.iter().any(|known| known.name == persona.name) {
+            let reason = format!("`{}` talks already: the names must differ", persona.name);
+            return Err(EvalError::Persona { path: which.into(), reason });
+        }
+        personas.push(persona);
+    }
+    Ok(personas)
 }
 
 /// A run in its course.
@@ -306,48 +336,64 @@ struct Course<'a, F> {
     turns: usize,
     first_replies: Vec<Option<bool>>,
     right: Share,
-    delays: Vec<f64>,
+    pace: Pace<'a>,
 }
 
+/// Held-out problems, and the likelihood of the probes.
+type Skill = (Option<Vec<Option<bool>>>, Option<f64>);
+
 impl<F: FnMut(Progress)> Course<'_, F> {
-    async fn run(&mut self) -> Result<Report, EvalError> {
-        let config = self.setting.config;
+    async fn run(&mut self) -> Result<(Report, Option<EvalError>), EvalError> {
         let begun = Instant::now();
-        let lockstep = if config.lockstep && config.sessions > 0 {
-            let longest = Duration::from_secs(config.timeout_s);
-            let batch = config.batch_size as u64;
-            Some(Lockstep::begin(self.setting.server, batch, longest).await?)
-        } else {
-            None
-        };
         self.measure(0).await?;
-        let (tasks_before, probe_before) = self.skill().await?;
+        let before = self.skill().await?;
         self.started = Instant::now();
+        let held = self.hold_all().await;
+        let after = match (&held, self.setting.config.sessions) {
+            (Err(_), _) | (_, 0) => Ok((None, None)),
+            (Ok(()), _) => self.skill().await,
+        };
+        let (after, error) = match (held, after) {
+            (Ok(()), Ok(after)) => (after, None),
+            (Err(error), _) | (_, Err(error)) => ((None, None), Some(error)),
+        };
+        let ended_by = error.as_ref().map(|error| crate::fault::chain(error));
+        Ok((self.report(begun, &before, &after, ended_by), error))
+    }
+
+    /// Holds the sessions, and measures each version that answers after one of them.
+    async fn hold_all(&mut self) -> Result<(), EvalError> {
         let run = uuid::Uuid::now_v7();
-        for number in 0..config.sessions {
+        let sessions = self.setting.config.sessions;
+        for number in 0..sessions {
             if self.stop.is_cancelled() {
                 return Err(EvalError::Interrupted);
             }
             self.session(number, &format!("eval-{run}-{number}:0")).await?;
-            let took = match &lockstep {
-                Some(lockstep) => Some(lockstep.wait(self.stop).await?.as_secs_f64()),
-                None => None,
-            };
             if self.is_new().await {
-                self.delays.extend(took);
                 self.measure(number + 1).await?;
             }
         }
-        let (tasks_after, probe_after) = match config.sessions {
-            0 => (None, None),
-            _ => self.skill().await?,
-        };
-        let change = tasks_before.as_deref().zip(tasks_after.as_deref());
+        // A server that does not tell its version may have another one all the same.
+        match self.curve.last() {
+            Some(Point { version: None, .. }) if sessions > 0 => self.measure(sessions).await,
+            _ => Ok(()),
+        }
+    }
+
+    fn report(
+        &mut self,
+        begun: Instant,
+        before: &Skill,
+        after: &Skill,
+        ended_by: Option<String>,
+    ) -> Report {
+        let change = before.0.as_deref().zip(after.0.as_deref());
         let (requests, failed_requests, first_failure) = self.setting.server.figures();
         let joint = |point: Option<&Point>| point.map_or(Share::of(0, 0), |at| at.satisfaction);
-        Ok(Report {
+        Report {
             personas: self.personas.iter().map(|persona| persona.name.clone()).collect(),
-            seed: config.seed,
+            seed: self.setting.config.seed,
             sessions: self.first_replies.len(),
             turns: self.turns,
             seconds: begun.elapsed().as_secs_f64(),
@@ -360,19 +406,20 @@ impl<F: FnMut(Progress)> Course<'_, F> {
             sessions_to_preference_each: self.each_to_preference(),
             first_replies: self.first_replies.clone(),
             right_in_sessions: self.right,
-            task_accuracy_before: tasks_before.as_deref().map(solved),
-            task_accuracy_after: tasks_after.as_deref().map(solved),
+            task_accuracy_before: before.0.as_deref().map(solved),
+            task_accuracy_after: after.0.as_deref().map(solved),
             task_accuracy_change: change.map(|(before, after)| Change::between(before, after)),
-            probe_before,
-            probe_after,
-            feedback_to_live_s: Delay::of(std::mem::take(&mut self.delays)),
+            probe_before: before.1,
+            probe_after: after.1,
+            feedback_to_live_s: Delay::of(std::mem::take(&mut self.pace.delays)),
             curve: std::mem::take(&mut self.curve),
-        })
+            ended_by,
+        }
     }
 
     async fn session(&mut self, number: usize, id: &str) -> Result<(), EvalError> {
         let persona = &self.personas[number % self.personas.len()];
-        let session = self.setting.hold(persona, number, id).await?;
+        let session = self.setting.hold(persona, number, id, &mut self.pace).await?;
         self.turns += session.met.len();
         self.first_replies.push(session.first_met);
         self.right = self.right.and(Share::of(session.right, session.checked));
@@ -381,45 +428,58 @@ impl<F: FnMut(Progress)> Course<'_, F> {
         Ok(())
     }
 
-    /// Whether another version answers than the one that was measured last.
+    /// Whether another version answers than the one that was measured last. A server that does not
+    /// tell just now is taken to be what it was.
     async fn is_new(&self) -> bool {
         let version = self.setting.server.version().await;
-        self.curve.last().is_none_or(|last| last.version != version)
+        version.is_some() && self.curve.last().is_none_or(|last| last.version != version)
     }
 
     async fn measure(&mut self, sessions: usize) -> Result<(), EvalError> {
         (self.tell)(Progress::Measuring("satisfaction"));
-        let version = self.setting.server.version().await;
         let seconds = if sessions == 0 { 0.0 } else { self.started.elapsed().as_secs_f64() };
-        let mut personas = BTreeMap::new();
-        let mut satisfaction = Share::of(0, 0);
-        for persona in self.personas {
-            if self.stop.is_cancelled() {
-                return Err(EvalError::Interrupted);
-            }
-            let share = measure::satisfaction(&self.setting, persona).await?;
-            satisfaction = satisfaction.and(share);
-            personas.insert(persona.name.clone(), share);
-        }
         let turns = self.turns;
-        let point = Point { version, sessions, turns, seconds, satisfaction, personas };
+        let mut point = Point {
+            version: None,
+            sessions,
+            turns,
+            seconds,
+            satisfaction: Share::of(0, 0),
+            personas: BTreeMap::new(),
+        };
+        for _ in 0..MEASURED_MAX {
+            let version = self.setting.server.version().await;
+            let measured = async {
+                let mut shares = BTreeMap::new();
+                for persona in self.personas {
+                    let share = measure::satisfaction(&self.setting, persona).await?;
+                    shares.insert(persona.name.clone(), share);
+                }
+                Ok::<_, EvalError>(shares)
+            };
+            point.personas = unless_stopped(self.stop, measured).await?;
+            point.satisfaction = point.personas.values().copied().fold(Share::of(0, 0), Share::and);
+            let same = self.setting.server.version().await == version;
+            point.version = version;
+            // While users go on talking another one may have gone live in between.
+            if same {
+                break;
+            }
+        }
         (self.tell)(Progress::Measured(point.clone()));
         self.curve.push(point);
         Ok(())
     }
 
-    /// Held-out problems, and the likelihood of the probes.
-    async fn skill(&mut self) -> Result<(Option<Vec<Option<bool>>>, Option<f64>), EvalError> {
+    async fn skill(&mut self) -> Result<Skill, EvalError> {
         (self.tell)(Progress::Measuring("tasks"));
         let tasks = match self.setting.config.tasks {
             0 => None,
-            _ => Some(measure::tasks(&self.setting).await?),
+            _ => Some(unless_stopped(self.stop, measure::tasks(&self.setting)).await?),
         };
-        if self.stop.is_cancelled() {
-            return Err(EvalError::Interrupted);
-        }
         (self.tell)(Progress::Measuring("probes"));
-        Ok((tasks, measure::probes(&self.setting, self.scorer).await))
+        let probes = async { Ok(measure::probes(&self.setting, self.scorer).await) };
+        Ok((tasks, unless_stopped(self.stop, probes).await?))
     }
 
     fn each_to_preference(&self) -> BTreeMap<String, Option<usize>> {
@@ -474,6 +534,17 @@ impl Report {
         rows.extend([
             ("tasks solved, before", share_or(self.task_accuracy_before)),
             ("tasks solved, after", share_or(self.task_accuracy_after)),
+        ]);
+        if let Some(Change { change, low, high, lost, gained, .. }) = self.task_accuracy_change {
+            let points = |part: f64| format!("{:+.1}", 100.0 * part);
+            let (low, high) = (points(low), points(high));
+            let told = format!(
+                "{} points ({low} to {high}; lost {lost}, gained {gained})",
+                points(change)
+            );
+            rows.push(("tasks solved, change", told));
+        }
+        rows.extend([
             ("probe log-likelihood, before", number(self.probe_before)),
             ("probe log-likelihood, after", number(self.probe_after)),
         ]);
@@ -488,6 +559,17 @@ impl Report {
         table.push('\n');
         table.extend(rows.iter().map(line));
         table
+    }
+}
+
+/// What comes of `work`, if it is not told to stop before.
+async fn unless_stopped<T>(
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T, EvalError>>,
+) -> Result<T, EvalError> {
+    tokio::select! {
+        () = stop.cancelled() => Err(EvalError::Interrupted),
+        done = work => done,
     }
 }
 

@@ -76,15 +76,16 @@ impl Answer {
     }
 }
 
-/// The last number of a text; a sign counts only where no digit or letter stands before it.
+/// The last number of a text, if it is a whole one; a sign counts only where no digit or letter
+/// stands before it.
 fn last_number(text: &str) -> Option<i64> {
-    let plain = text.replace(',', "");
+    let plain = text.replace(',', "").replace('\u{2212}', "-");
     let end = plain.rfind(|c: char| c.is_ascii_digit())? + 1;
-    let start = plain[..end]
-        .rfind(|c: char| !c.is_ascii_digit())
-        .map_or(0, |at| at + plain[at..].chars().next().map_or(1, char::len_utf8));
-    let number: i64 = plain[start..end].parse().ok()?;
-    let before = plain[..start].strip_suffix('-');
+    let before = plain[..end].trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number = plain[before.len()..end].trim_start_matches('.');
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+    let number: i64 = whole.parse().ok().filter(|_| decimals.chars().all(|c| c == '0'))?;
+    let before = before.strip_suffix('-');
     let signed = before.is_some_and(|before| !before.trim_end().ends_with(char::is_alphanumeric));
     Some(if signed { -number } else { number })
 }
@@ -135,7 +136,7 @@ impl Problems {
                 serde_json::from_str(line).map_err(|error| wrong(format!("line {at}: {error}")))?;
             let stated = line.answer.rsplit("####").next().unwrap_or_default();
             let number = last_number(stated)
-                .ok_or_else(|| wrong(format!("line {at}: no number in `answer`")))?;
+                .ok_or_else(|| wrong(format!("line {at}: `answer` ends with no whole number")))?;
             problems.push(Problem { request: line.question, answer: Answer::Number(number) });
         }
         // One of them is held out, and one is not.
@@ -146,6 +147,11 @@ impl Problems {
             )));
         }
         Ok(Self(problems))
+    }
+
+    /// Those that are held out, each once.
+    pub fn held_out(&self) -> Vec<Problem> {
+        self.0.iter().step_by(5).cloned().collect()
     }
 
     /// One of a part: every fifth is held out.
@@ -247,6 +253,10 @@ mod tests {
             ("\\boxed{7}", Some(7)),
             ("1. 3 + 4 = 7\n2. The answer is 7.", Some(7)),
             ("1,234 apples", Some(1234)),
+            ("It costs $18.00.", Some(18)),
+            ("It is 2.5 km.", None),
+            ("So ...7", Some(7)),
+            ("\u{2212}4", Some(-4)),
             ("3 - 5 = -2", Some(-2)),
             ("9 -5", Some(5)),
             ("Chapter-3", Some(3)),
@@ -279,13 +289,32 @@ mod tests {
             for name in ["student", "grader", "teacher"] {
                 let persona = Persona::open(name).unwrap();
                 for _ in 0..300 {
-                    let problem = draw(&persona, part, &mut random);
-                    assert_eq!(places(&problem.request).count(), 0, "{}", problem.request);
+                    let request = draw(&persona, part, &mut random).request;
+                    assert_eq!(places(&request).count(), 0, "{request}");
+                    let mut numbers: Vec<u32> = request
+                        .split(|c: char| !c.is_ascii_digit())
+                        .filter_map(|word| word.parse().ok())
+                        .collect();
+                    // of a sum and its mirror image one; of what was given, whatever it is
+                    numbers.truncate(2);
+                    numbers.sort_unstable();
+                    let sum = (name, request.contains(" - "), numbers);
                     match part {
-                        Part::Sessions => drop(told.insert(problem.request)),
-                        Part::HeldOut => assert!(!told.contains(&problem.request)),
+                        _ if name == "teacher" => {}
+                        Part::Sessions => drop(told.insert(sum)),
+                        Part::HeldOut if name == "student" => assert!(!told.contains(&sum)),
+                        Part::HeldOut => {}
                     }
                 }
+            }
+        }
+        // The lines of the grader name the numbers in any order.
+        for part in [Part::Sessions, Part::HeldOut] {
+            for _ in 0..300 {
+                let request = grading("{a} {b} {given}", part, &mut random).request;
+                let numbers: Vec<u32> =
+                    request.split(' ').map(|word| word.parse().unwrap()).collect();
+                assert_eq!(Part::of(numbers[0], true, numbers[1]), part, "{request}");
             }
         }
         let of = |part: Part, random: &mut ChaCha8Rng| -> Vec<String> {
@@ -341,7 +370,7 @@ mod tests {
             assert!(problem.answer.is_given(&format!("I say {n}.")));
         }
         for (text, reason) in [
-            ("{\"question\": \"x\", \"answer\": \"none\"}", "line 1: no number"),
+            ("{\"question\": \"x\", \"answer\": \"none\"}", "line 1: `answer` ends with no whole"),
             ("{\"question\": \"x\"}", "missing field `answer`"),
             ("", "0 problems"),
         ] {

@@ -196,9 +196,16 @@ fn read_reply(answer: &Value) -> Result<Seen, String> {
         Value::Null if message.is_object() => String::new(),
         _ => return Err("the answer has no `choices[0].message.content`".to_owned()),
     };
-    let tokens = answer["usage"]["completion_tokens"].as_u64();
+    let usage = &answer["usage"];
+    let tokens = usage["completion_tokens"].as_u64();
     let tokens = tokens.ok_or("the answer has no `usage.completion_tokens`")?;
-    Ok(Seen { text, tokens: usize::try_from(tokens).unwrap_or(usize::MAX) })
+    let reasoning = usage["completion_tokens_details"]["reasoning_tokens"].as_u64();
+    let tokens = tokens.saturating_sub(reasoning.unwrap_or_default());
+    Ok(Seen {
+        text,
+        tokens: usize::try_from(tokens).unwrap_or(usize::MAX),
+        is_whole: answer["choices"][0]["finish_reason"] != "length",
+    })
 }
 
 fn read_key(path: &Path) -> Result<String, EvalError> {

@@ -4,7 +4,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
+use std::time::Instant;
+
 use super::EvalError;
+use super::pace::Pace;
 use super::persona::Persona;
 use super::problem::{self, Part, Problem, Problems, one_of};
 use super::server::{Asker, Sampled, Server};
@@ -99,6 +102,7 @@ impl Setting<'_> {
         persona: &Persona,
         number: usize,
         id: &str,
+        pace: &mut Pace<'_>,
     ) -> Result<Session, EvalError> {
         let mut random = ChaCha8Rng::seed_from_u64(self.config.seed ^ 0x005e_5510);
         random.set_stream(number as u64);
@@ -111,10 +115,14 @@ impl Setting<'_> {
             let done = turn == self.config.turns;
             let asker = Asker::User { name: &persona.name, session: id, done };
             let sampled = Sampled { temperature: self.config.temperature, seed: random.random() };
+            let sent = Instant::now();
             let Some(reply) = self.server.reply(&messages, asker, sampled).await? else {
                 session.broken = true;
                 break;
             };
+            if turn > 0 {
+                pace.learned(sent).await?;
+            }
             if done {
                 // Nobody reads what is said to the last reaction.
                 break;

@@ -47,13 +47,21 @@ fn is_item(line: &str) -> bool {
     rest.len() < line.len() && rest.starts_with(' ')
 }
 
+/// Whether `words` stand in `text` where a word begins.
+fn says(text: &str, words: &str) -> bool {
+    let begins = |at: usize| !text[..at].ends_with(char::is_alphanumeric);
+    text.match_indices(words).any(|(at, _)| begins(at))
+}
+
 /// A reply as a user sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
     /// Its text.
     pub text: String,
-    /// Its tokens, as the server counts them.
+    /// Its tokens, as the server counts them, without those of its reasoning.
     pub tokens: usize,
+    /// It came to its end: it was not cut off.
+    pub is_whole: bool,
 }
 
 /// What must hold of a reply, all of it.
@@ -66,18 +74,20 @@ pub struct Wants {
     pub tokens_min: Option<usize>,
     /// Most tokens.
     pub tokens_max: Option<usize>,
-    /// Words or phrases of which one at least must stand in it, in any case.
+    /// Beginnings of words or phrases of which one at least must stand in it, in any case: `kind`
+    /// stands in "Kindly", and not in "mankind".
     pub words_any: Vec<String>,
-    /// Words or phrases of which none may stand in it.
+    /// Beginnings of words or phrases of which none may stand in it.
     pub words_none: Vec<String>,
 }
 
 impl Wants {
-    /// Whether a reply is as it should be. One that says nothing never is.
+    /// Whether a reply is as it should be. One that says nothing, or was cut off, never is.
     pub fn are_met(&self, reply: &Seen) -> bool {
         let text = reply.text.to_lowercase();
-        let says = |words: &String| text.contains(&words.to_lowercase());
-        !text.trim().is_empty()
+        let says = |words: &String| says(&text, &words.to_lowercase());
+        reply.is_whole
+            && !text.trim().is_empty()
             && !self.without.iter().any(|form| form.is_in(&reply.text))
             && self.tokens_min.is_none_or(|least| reply.tokens >= least)
             && self.tokens_max.is_none_or(|most| reply.tokens <= most)
@@ -104,7 +114,7 @@ mod tests {
     use super::*;
 
     fn seen(text: &str, tokens: usize) -> Seen {
-        Seen { text: text.to_owned(), tokens }
+        Seen { text: text.to_owned(), tokens, is_whole: true }
     }
 
     #[test]
@@ -150,7 +160,12 @@ mod tests {
         ] {
             assert!(!wants.are_met(&seen(text, tokens)), "{text}");
         }
-        assert!(!Wants { tokens_max: Some(9), ..Wants::default() }.are_met(&seen("", 0)));
+        let short = Wants { tokens_max: Some(9), ..Wants::default() };
+        assert!(short.are_met(&seen("Yes.", 2)) && !short.are_met(&seen("", 0)));
+        assert!(!short.are_met(&Seen { is_whole: false, ..seen("Yes, yes, yes", 8) }), "cut off");
+        for (text, expected) in [("Kindly", true), ("Be kind.", true), ("mankind", false)] {
+            assert_eq!(says(&text.to_lowercase(), "kind"), expected, "{text}");
+        }
     }
 
     #[test]

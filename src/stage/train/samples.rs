@@ -224,7 +224,10 @@ fn sample(known: Known<'_>, limits: &Limits) -> Result<Option<Sample>, Rejection
     let Some(mut signal) = signal(limits.method, verdict, hint)? else { return Ok(None) };
     let hinted = lesson.filter(|_| signal != TrainingSignal::Score);
     let mut candidates = Vec::new();
-    if let Some(lesson) = hinted.filter(|_| limits.method.has_own_teacher()) {
+    let teacher_top = hinted.map_or(Ok(None), |lesson| kept_top(lesson, reply, limits))?;
+    // A teacher that has spoken need not read the hint again.
+    let asked = teacher_top.is_none() && limits.method.has_own_teacher();
+    if let Some(lesson) = hinted.filter(|_| asked) {
         match prompts(lesson, reply, limits) {
             Ok(prompts) => candidates = prompts,
             Err(_) if signal == TrainingSignal::Both => signal = TrainingSignal::Score,
@@ -238,7 +241,6 @@ fn sample(known: Known<'_>, limits: &Limits) -> Result<Option<Sample>, Rejection
     {
         return Err(Rejection::Malformed);
     }
-    let teacher_top = hinted.map_or(Ok(None), |lesson| kept_top(lesson, reply, limits))?;
     let oldest = reply.oldest.ok_or(Rejection::Malformed)?;
     if known.behind > limits.staleness_max && limits.method != Method::Sft {
         return Err(Rejection::Stale);
@@ -265,21 +267,26 @@ fn sample(known: Known<'_>, limits: &Limits) -> Result<Option<Sample>, Rejection
     }))
 }
 
-/// What was kept of the teacher's likeliest ids: the first `kept_top` of each position.
+/// What was kept of the teacher's likeliest ids: the first `kept_top` of each position. `None`
+/// where nothing was kept: then the trainer computes the teacher. Where too few were, or what
+/// cannot be, that would be another teacher than the one that was asked: there is none.
 fn kept_top(
     lesson: &Lesson,
     reply: &Reply,
     limits: &Limits,
 ) -> Result<Option<Likeliest>, Rejection> {
     let (k, kept) = (limits.kept_top, lesson.top_k);
-    if k == 0 || kept < k {
+    if k == 0 || kept == 0 {
         return Ok(None);
+    }
+    if kept < k {
+        return Err(Rejection::TeacherFailed);
     }
     let Likeliest { ids, logprobs } = &lesson.top;
     let whole = reply.response_ids.len() * kept;
     let known = ids.iter().all(|id| usize::try_from(*id).is_ok_and(|id| id < limits.vocab));
     if ids.len() != whole || logprobs.len() != whole || !known {
-        return Err(Rejection::Malformed);
+        return Err(Rejection::TeacherFailed);
     }
     // Their probabilities cannot add up to more than 1, whatever was rounded.
     let is_distribution = |row: &[f32]| {
@@ -287,7 +294,7 @@ fn kept_top(
             && row.iter().map(|logprob| logprob.exp()).sum::<f32>() < 1.0 + 1e-2
     };
     if !logprobs.chunks(kept).all(is_distribution) {
-        return Err(Rejection::Malformed);
+        return Err(Rejection::TeacherFailed);
     }
     Ok(Some(Likeliest {
         ids: ids.chunks(kept).flat_map(|row| &row[..k]).copied().collect(),
