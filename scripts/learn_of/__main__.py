@@ -27,6 +27,8 @@ def arguments() -> argparse.Namespace:
         epilog=f"arms:\n{arms}\n\nExit status: 0 all runs are done, 1 one failed, 2 the command "
                "was wrong.")
     parser.add_argument("--out", type=Path, required=True, help="directory of ledger and results")
+    parser.add_argument("--ledger", type=Path, metavar="FILE", help="finished runs (default: "
+                        "ledger.jsonl in --out; docs/learn.jsonl holds those of the log)")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=["combine", "untrained",
                         "foreign"], metavar="ARM", help="default: %(default)s")
     parser.add_argument("--personas", nargs="+", choices=["joint", *PERSONAS], default=["joint"],
@@ -107,7 +109,7 @@ def main() -> int:
     options = arguments()
     program, settings = binary(), loop.settings(options)
     options.out.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(options.out / "ledger.jsonl")
+    ledger = Ledger(options.ledger or options.out / "ledger.jsonl")
     wanted = [loop.Run(arm, who, seed) for seed in options.seeds for who in options.personas
               for arm in options.arms]
     missing = [run for run in wanted if not ledger.has(run, settings)]
