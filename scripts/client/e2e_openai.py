@@ -105,7 +105,9 @@ def converse(client, args, seen: Seen) -> None:
                 max_completion_tokens=args.reply_tokens)
         except openai.OpenAIError as error:
             seen.turns_failed.append(f"turn {turn}: {type(error).__name__}: {error}")
-            messages.pop()
+            # the opening is said again
+            if len(messages) > 1:
+                messages.pop()
             continue
         reply = made.choices[0].message.content or ""
         messages.append({"role": "assistant", "content": reply})
