@@ -52,7 +52,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="keep the homes of finished runs")
     parser.add_argument("--quick", action="store_true", help="where nothing else is said, one arm "
                         "and a control, one seed, 36 sessions: two minutes on two cores")
-    parser.add_argument("--summary", action="store_true", help="hold nothing: show the ledger")
+    parser.add_argument("--summary", action="store_true", help="hold nothing: show what the ledger "
+                        "has of these arms and personas, whatever the seed")
     if "--quick" in sys.argv:
         parser.set_defaults(**QUICK)
     return parser.parse_args()
@@ -134,9 +135,10 @@ def main() -> int:
     if not options.summary:
         with ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(one, missing))
-    lines = [line for line in ledger.lines if line["settings"] == settings]
+    lines = [line for line in ledger.lines if line["settings"] == settings
+             and line["arm"] in options.arms and line["personas"] in options.personas]
     if not lines:
-        print("learn: no run with these settings is done", file=sys.stderr)
+        print("learn: no run of these arms and settings is done", file=sys.stderr)
         return 1
     if len(programs := {line["binary"] for line in lines}) > 1:
         print(f"learn: these runs are of {len(programs)} builds of the program: take another --out "
