@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # ---- prompts
 
 def binary(chosen: str | None) -> str:
-    """The binary that prints the judge's prompts."""
+    """The program: the one that is named, else the newest that was built here."""
     chosen = chosen or os.environ.get("OPENCLAW_RL")
     if chosen:
         if found := shutil.which(chosen):
@@ -27,8 +27,8 @@ def binary(chosen: str | None) -> str:
     places = [ROOT / "target" / kind / "openclaw-rl" for kind in ("release", "debug")]
     built = [path for path in places if path.exists()]
     if not built:
-        raise Trouble(f"the judge's prompts come from the binary, and there is none at "
-                      f"{places[0]}: run `cargo build --release`, or name one with --binary")
+        raise Trouble(f"there is no openclaw-rl at {places[0]}: run `cargo build --release`, or name one with "
+                      "OPENCLAW_RL")
     return str(max(built, key=lambda path: path.stat().st_mtime))
 
 

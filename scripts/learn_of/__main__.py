@@ -3,12 +3,14 @@
 import argparse
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from figures_of.judging import binary
+from figures_of.server import Trouble
 
 from . import loop, summary
 from .arms import ARMS, PERSONAS
@@ -59,17 +61,6 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def binary() -> Path:
-    """The program."""
-    if told := os.environ.get("OPENCLAW_RL"):
-        return Path(told)
-    built = [ROOT / "target" / kind / "openclaw-rl" for kind in ("release", "debug")]
-    there = [path for path in built if path.exists()]
-    if not there:
-        sys.exit("learn: no binary; build it with `cargo build --release`")
-    return max(there, key=lambda path: path.stat().st_mtime)
-
-
 def commit() -> str:
     """The commit that is measured, with a mark where the tree differs from it."""
     told = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"],
@@ -108,7 +99,11 @@ class Ledger:
 def main() -> int:
     """Holds what is missing, and shows everything."""
     options = arguments()
-    program, settings = binary(), loop.settings(options)
+    try:
+        program = Path(binary(None))
+    except Trouble as trouble:
+        sys.exit(f"learn: {trouble}")
+    settings = loop.settings(options)
     options.out.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(options.ledger or options.out / "ledger.jsonl")
     wanted = [loop.Run(arm, who, seed) for seed in options.seeds for who in options.personas

@@ -2,12 +2,13 @@
 
 import itertools
 import json
-import math
 import random
 import statistics
 import subprocess
 from collections import defaultdict
 from pathlib import Path
+
+from figures_of.counting import wilson
 
 from .arms import ARMS
 
@@ -29,18 +30,13 @@ def pooled(runs: list[dict], name: str) -> dict | None:
     shares = [run["report"][name] for run in runs if run["report"].get(name)]
     if not shares:
         return None
-    return wilson(sum(share["met"] for share in shares), sum(share["n"] for share in shares))
+    return share(sum(one["met"] for one in shares), sum(one["n"] for one in shares))
 
 
-def wilson(met: int, n: int) -> dict:
+def share(met: int, n: int) -> dict:
     """A share with its 95 % interval."""
-    if not n:
-        return {"met": 0, "n": 0, "share": 0.0, "low": 0.0, "high": 1.0}
-    z, p = 1.959964, met / n
-    spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    scale, middle = 1 + z * z / n, p + z * z / (2 * n)
-    return {"met": met, "n": n, "share": p, "low": max(0.0, (middle - spread) / scale),
-            "high": min(1.0, (middle + spread) / scale)}
+    low, high = wilson(met, n) if n else (0.0, 1.0)
+    return {"met": met, "n": n, "share": met / n if n else 0.0, "low": low, "high": high}
 
 
 def to_preference(run: dict) -> tuple[int, bool]:
