@@ -167,7 +167,7 @@ impl Shown {
     fn take(&mut self, progress: Progress) {
         match progress {
             Progress::Measuring(what) => self.bar.set_message(format!("measuring {what}")),
-            Progress::Held(number, _, persona, _) => {
+            Progress::Held(number, persona) => {
                 self.bar.set_position(number as u64);
                 self.bar.set_message(persona);
             }

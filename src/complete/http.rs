@@ -1,5 +1,6 @@
 //! One POST, insisted upon.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -49,8 +50,7 @@ enum Failed {
 
 impl Address {
     fn new(url: &str) -> Self {
-        let bare = url.trim_end_matches('/');
-        let url = bare.strip_suffix("/v1").unwrap_or(bare).to_owned();
+        let url = root(url).to_owned();
         Self { url, outstanding: AtomicUsize::new(0), rests_until: Mutex::new(None) }
     }
 
@@ -84,15 +84,12 @@ impl Drop for Underway<'_> {
 
 impl Http {
     pub fn open(options: Options) -> Result<Self, CompleteError> {
-        // The client wants a provider even where only http is spoken; a second one is refused.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(options.timeout)
-            .connect_timeout(options.timeout.min(Duration::from_secs(10)))
-            .build()
-            .map_err(|source| CompleteError::Client { source })?;
-        let key = read_key(&options)?;
+        let client = client(options.timeout).map_err(|source| CompleteError::Client { source })?;
+        let key = options.key_file.as_deref().map(|path| {
+            let (role, path_of) = (options.role, path.to_owned());
+            read_key(path).map_err(|reason| CompleteError::Key { role, path: path_of, reason })
+        });
+        let key = key.transpose()?;
         let addresses = options.urls.iter().map(|url| Address::new(url)).collect();
         let slots = Semaphore::new(options.concurrency.max(1));
         Ok(Self { client, options, addresses, key, slots })
@@ -210,14 +207,35 @@ impl Http {
     }
 }
 
-fn read_key(options: &Options) -> Result<Option<String>, CompleteError> {
-    let Some(path) = &options.key_file else { return Ok(None) };
-    let failed =
-        |reason: String| CompleteError::Key { role: options.role, path: path.clone(), reason };
-    let key = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+/// A server's address without the `/v1` that many are told with.
+pub fn root(url: &str) -> &str {
+    let bare = url.trim_end_matches('/');
+    bare.strip_suffix("/v1").unwrap_or(bare)
+}
+
+/// An HTTP client that goes to no proxy.
+///
+/// # Errors
+/// The machine's TLS cannot be had.
+pub fn client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    // The client wants a provider even where only http is spoken; a second one is refused.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(timeout)
+        .connect_timeout(timeout.min(Duration::from_secs(10)))
+        .build()
+}
+
+/// The API key that a file holds.
+///
+/// # Errors
+/// Why there is none, in words.
+pub fn read_key(path: &Path) -> Result<String, String> {
+    let key = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let key = key.trim().to_owned();
     let sendable = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
-    if sendable { Ok(Some(key)) } else { Err(failed("it holds no key".to_owned())) }
+    if sendable { Ok(key) } else { Err("it holds no key".to_owned()) }
 }
 
 /// Code and message of an error body, in OpenAI's form or any other.

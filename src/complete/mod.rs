@@ -19,6 +19,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 pub use error::CompleteError;
+pub use http::{client, read_key, root};
 pub use score::Scored;
 
 use http::Http;

@@ -258,9 +258,8 @@ pub enum Progress {
     Measuring(&'static str),
     /// A version was measured.
     Measured(Point),
-    /// A session was held: its number from 1, of so many, with whom, and whether its first reply
-    /// was as wanted.
-    Held(usize, usize, String, Option<bool>),
+    /// A session was held: its number from 1, and with whom.
+    Held(usize, String),
 }
 
 /// Holds the sessions, and measures before, after, and in between. What was measured comes back
@@ -421,10 +420,9 @@ impl<F: FnMut(Progress)> Course<'_, F> {
         let persona = &self.personas[number % self.personas.len()];
         let session = self.setting.hold(persona, number, id, &mut self.pace).await?;
         self.turns += session.met.len();
-        self.first_replies.push(session.first_met);
+        self.first_replies.push(session.met.first().copied());
         self.right = self.right.and(Share::of(session.right, session.checked));
-        let of = self.setting.config.sessions;
-        (self.tell)(Progress::Held(number + 1, of, persona.name.clone(), session.first_met));
+        (self.tell)(Progress::Held(number + 1, persona.name.clone()));
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! The server that is talked to, as any client sees it. Nothing is asked twice: a request that
 //! fails is a figure of its own.
 
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::EvalError;
 use super::wants::Seen;
+use crate::complete::{client, read_key, root};
 use crate::config::EvalConfig;
 use crate::fault::chain;
 
@@ -64,18 +64,16 @@ impl Server {
     /// # Errors
     /// [`EvalError::Key`], [`EvalError::Client`].
     pub fn open(config: &EvalConfig) -> Result<Self, EvalError> {
-        // The client wants a provider even where only http is spoken; a second one is refused.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(config.timeout_s))
-            .build()
+        let client = client(Duration::from_secs(config.timeout_s))
             .map_err(|error| EvalError::Client { reason: chain(&error) })?;
-        let url = config.url.trim_end_matches('/').trim_end_matches("/v1").to_owned();
+        let key = config.api_key_file.as_deref().map(|path| {
+            let failed = |reason| EvalError::Key { path: path.to_owned(), reason };
+            read_key(path).map_err(failed)
+        });
         Ok(Self {
             client,
-            url,
-            key: config.api_key_file.as_deref().map(read_key).transpose()?,
+            url: root(&config.url).to_owned(),
+            key: key.transpose()?,
             model: config.model.clone(),
             max_tokens: config.max_tokens,
             asked: AtomicU64::new(0),
@@ -206,11 +204,4 @@ fn read_reply(answer: &Value) -> Result<Seen, String> {
         tokens: usize::try_from(tokens).unwrap_or(usize::MAX),
         is_whole: answer["choices"][0]["finish_reason"] != "length",
     })
-}
-
-fn read_key(path: &Path) -> Result<String, EvalError> {
-    let failed = |reason: String| EvalError::Key { path: path.to_owned(), reason };
-    let key = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    let key = key.trim().to_owned();
-    if key.is_empty() { Err(failed("it holds no key".to_owned())) } else { Ok(key) }
 }

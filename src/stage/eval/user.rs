@@ -57,18 +57,15 @@ impl Reaction {
 }
 
 /// How a session went.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Session {
-    /// Whether the first reply was as the user wants it; `None` if a request failed before it.
-    pub first_met: Option<bool>,
-    /// Whether each reply that was reacted to was, in order.
+    /// Whether each reply that was reacted to was as the user wants it, in order; fewer where a
+    /// request failed.
     pub met: Vec<bool>,
     /// Replies with a right answer, of those that can be checked.
     pub right: usize,
     /// Replies whose answer can be checked.
     pub checked: usize,
-    /// Why it ended early, if it did.
-    pub broken: bool,
 }
 
 /// What sessions are held with.
@@ -106,8 +103,7 @@ impl Setting<'_> {
     ) -> Result<Session, EvalError> {
         let mut random = ChaCha8Rng::seed_from_u64(self.config.seed ^ 0x005e_5510);
         random.set_stream(number as u64);
-        let mut session =
-            Session { first_met: None, met: Vec::new(), right: 0, checked: 0, broken: false };
+        let mut session = Session::default();
         let mut problem = self.problem(persona, Part::Sessions, &mut random);
         let mut messages = vec![said("user", &problem.request)];
         let mut told = false;
@@ -117,7 +113,6 @@ impl Setting<'_> {
             let sampled = Sampled { temperature: self.config.temperature, seed: random.random() };
             let sent = Instant::now();
             let Some(reply) = self.server.reply(&messages, asker, sampled).await? else {
-                session.broken = true;
                 break;
             };
             if turn > 0 {
@@ -127,9 +122,8 @@ impl Setting<'_> {
                 // Nobody reads what is said to the last reaction.
                 break;
             }
-            session.take(&reply, persona, &problem);
+            let met = session.take(&reply, persona, &problem);
             messages.push(said("assistant", &reply.text));
-            let met = persona.wants.are_met(&reply);
             let reaction = Reaction::draw(met, told, self.config.noise, &mut random);
             told |= matches!(reaction, Reaction::Directive | Reaction::Insists);
             let ends = turn + 1 == self.config.turns;
@@ -145,14 +139,15 @@ impl Setting<'_> {
 }
 
 impl Session {
-    fn take(&mut self, reply: &Seen, persona: &Persona, problem: &Problem) {
+    /// Notes a reply; whether it is as the user wants it.
+    fn take(&mut self, reply: &Seen, persona: &Persona, problem: &Problem) -> bool {
         let met = persona.wants.are_met(reply);
-        self.first_met.get_or_insert(met);
         self.met.push(met);
         if problem.answer != problem::Answer::Open {
             self.checked += 1;
             self.right += usize::from(problem.answer.is_given(&reply.text));
         }
+        met
     }
 }
 
